@@ -1,0 +1,13 @@
+/** The wall clock, passed in so that a test or a simulation decides what time it is. */
+export interface Clock {
+  /** Milliseconds since the Unix epoch. */
+  now(): number
+}
+
+/** The clock of the machine. */
+export const systemClock: Clock = { now: () => Date.now() }
+
+/** A point in time as JWTs carry it: whole seconds since the epoch, rounded down (NumericDate, RFC 7519 §2). */
+export function numericDate(milliseconds: number): number {
+  return Math.floor(milliseconds / 1000)
+}
