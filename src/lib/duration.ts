@@ -14,7 +14,8 @@ export function parseDuration(text: string): number | undefined {
 /** The shortest exact spelling of a duration: 43200000 is `12h`. */
 export function formatDuration(milliseconds: number): string {
   for (const unit of ['d', 'h', 'm', 's'] as const) {
-    if (milliseconds >= UNITS[unit] && milliseconds % UNITS[unit] === 0) return `${milliseconds / UNITS[unit]}${unit}`
+    if (milliseconds >= UNITS[unit] && milliseconds % UNITS[unit] === 0)
+      return `${milliseconds / UNITS[unit]}${unit}`
   }
   return `${milliseconds}ms`
 }

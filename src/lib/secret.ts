@@ -20,6 +20,11 @@ export class Secret<T = string> {
     return this.#value
   }
 
+  /** A secret made from this one, never leaving the wrapper on the way. */
+  map<U>(make: (value: T) => U): Secret<U> {
+    return new Secret(make(this.#value))
+  }
+
   toString(): string {
     return PRINTED
   }

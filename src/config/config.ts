@@ -1,0 +1,26 @@
+import type { RateLimits } from '../admission/options.ts'
+import type { ListenOptions } from '../http/options.ts'
+import type { KeyOptions } from '../keys/options.ts'
+import type { Secret } from '../lib/secret.ts'
+import type { TokenLimits } from '../subject/options.ts'
+import type { Tenant } from '../tenant/tenant.ts'
+
+/** Where durable state is kept. */
+export type StoreOptions =
+  | { readonly kind: 'sqlite'; readonly path: string }
+  | { readonly kind: 'postgres'; readonly url: Secret }
+
+/** A configuration that was checked whole: syntax, meaning, secrets. */
+export interface Config {
+  /** `dev` allows plain http to loopback addresses and refuses to listen elsewhere. */
+  readonly profile: 'production' | 'dev'
+  readonly listen: ListenOptions
+  readonly store: StoreOptions
+  readonly keys: KeyOptions
+  readonly ledger: { readonly appendTimeoutMilliseconds: number }
+  readonly tokenLimits: TokenLimits
+  readonly rateLimits: RateLimits
+  readonly tenants: ReadonlyMap<string, Tenant>
+  /** SHA-256 of the effective configuration without secrets, hex; equal on replicas with equal configuration. */
+  readonly hash: string
+}

@@ -1,0 +1,151 @@
+import Type, { type Static } from 'typebox'
+import { address, group, named, choice, text, texts, url } from '../lib/option.ts'
+
+const tlsSchema = group(
+  {
+    cert: text({ description: 'File with the certificate chain (PEM).', reload: 'restart' }),
+    key: text({ description: 'File with the private key (PEM).', reload: 'restart' }),
+    clientCa: Type.Optional(
+      text({
+        description: 'File with the CA of client certificates; not available yet.',
+        reload: 'restart',
+      }),
+    ),
+  },
+  { description: 'TLS of this listener.' },
+)
+
+const listenerSchema = Type.Union(
+  [
+    address({ description: 'Address and port.', reload: 'restart' }),
+    group(
+      {
+        address: address({ description: 'Address and port.', reload: 'restart' }),
+        tls: Type.Optional(tlsSchema),
+        trustedProxies: Type.Optional(
+          texts({
+            description: 'Networks whose `X-Forwarded-*` headers are believed.',
+            reload: 'restart',
+            default: [],
+          }),
+        ),
+      },
+      { description: 'A listener with TLS or behind proxies.' },
+    ),
+  ],
+  { 'x-reload': 'restart' },
+)
+
+/** The `listen` section. */
+export const listenSchema = group(
+  {
+    public: Type.Optional(
+      Type.Union(listenerSchema.anyOf, {
+        description: 'Where clients and verifiers connect.',
+        'x-reload': 'restart',
+        default: '127.0.0.1:8080',
+      }),
+    ),
+    admin: Type.Optional(
+      Type.Union(listenerSchema.anyOf, {
+        description: 'Where operators connect; never the public port, never without a credential.',
+        'x-reload': 'restart',
+        default: '127.0.0.1:9090',
+      }),
+    ),
+    probes: Type.Optional(
+      address({
+        description: 'Where `/livez`, `/readyz` and `/metrics` are; the admin port when left out.',
+        reload: 'restart',
+      }),
+    ),
+  },
+  { description: 'Listeners.', default: {} },
+)
+
+/** A listener as it is opened. */
+export interface ListenerOptions {
+  readonly host: string
+  readonly port: number
+  /** Files of certificate chain and key; undefined means plain HTTP. */
+  readonly tls: { readonly cert: string; readonly key: string } | undefined
+  readonly trustedProxies: readonly string[]
+}
+
+/** The listeners; `probes` is undefined when probes share the admin port. */
+export interface ListenOptions {
+  readonly public: ListenerOptions
+  readonly admin: ListenerOptions
+  readonly probes: ListenerOptions | undefined
+}
+
+/** Turns the checked `listen` section into {@link ListenOptions}. */
+export function toListenOptions(config: Static<typeof listenSchema> | undefined): ListenOptions {
+  return {
+    public: toListener(config?.public ?? '127.0.0.1:8080'),
+    admin: toListener(config?.admin ?? '127.0.0.1:9090'),
+    probes: config?.probes === undefined ? undefined : toListener(config.probes),
+  }
+}
+
+function toListener(config: Static<typeof listenerSchema>): ListenerOptions {
+  const given = typeof config === 'string' ? config : config.address
+  const colon = given.lastIndexOf(':')
+  const tls = typeof config === 'string' ? undefined : config.tls
+  return {
+    host: given.slice(0, colon).replace(/^\[|\]$/g, ''),
+    port: Number(given.slice(colon + 1)),
+    tls: tls && { cert: tls.cert, key: tls.key },
+    trustedProxies: typeof config === 'string' ? [] : (config.trustedProxies ?? []),
+  }
+}
+
+/** CORS of a tenant, under `tenants.<tenant>.cors`. */
+export const corsSchema = group(
+  {
+    origins: Type.Optional(
+      texts({
+        description:
+          'Origins whose pages may read our answers (Fetch standard, CORS protocol). Empty: none.',
+        reload: 'hot',
+        default: [],
+      }),
+    ),
+  },
+  { description: 'Cross-origin access from browsers; off by default.', default: {} },
+)
+
+/** Roles of people who operate rolemint, from least to most. */
+export const ADMIN_ROLES = ['viewer', 'auditor', 'operator', 'security', 'admin'] as const
+
+/** What an operator may do. */
+export type AdminRole = (typeof ADMIN_ROLES)[number]
+
+/** The `admins` section. */
+export const adminsSchema = group(
+  {
+    oidc: Type.Optional(
+      group(
+        {
+          issuer: url({ description: 'Issuer of the bearer tokens of operators.', reload: 'hot' }),
+          audience: text({ description: 'Our name at that issuer.', reload: 'hot' }),
+          roles: named(
+            choice({ description: 'The role of members of this group.', reload: 'hot' }, [
+              ...ADMIN_ROLES,
+            ]),
+            {
+              description: 'Groups of the issuer and the role each gives.',
+              pattern: '^\\S{1,256}$',
+            },
+          ),
+        },
+        { description: 'Login of operators by OIDC; not available yet.' },
+      ),
+    ),
+  },
+  {
+    description:
+      'Who operates rolemint. The break-glass token (`rolemint admin token`) always works.',
+    default: {},
+  },
+)

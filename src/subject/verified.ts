@@ -1,0 +1,31 @@
+import type { Claim } from '../audit/ledger.ts'
+import type { ActorEvidence, SubjectEvidence } from '../policy/decision.ts'
+import type { Secret } from '../lib/secret.ts'
+
+/** Token types a caller may declare (RFC 8693 §3). */
+export type DeclaredTokenType = 'jwt' | 'id_token' | 'access_token'
+
+/** A token brought by a caller, with what the caller says it is. */
+export interface PresentedToken {
+  readonly token: Secret
+  readonly type: DeclaredTokenType
+}
+
+/** A subject that was found genuine, and the facts that must become true for it to be used. */
+export interface VerifiedSubject {
+  readonly evidence: SubjectEvidence
+  /** NumericDate after which the subject token is no longer valid, skew included. */
+  readonly usableUntil: number
+  /** Once-only id and UPN pin, to be made durable with the ledger entry. */
+  readonly claims: readonly Claim[]
+  /** For the log: key id and algorithm, never token text. */
+  readonly kid: string | undefined
+  readonly alg: string
+}
+
+/** An actor that was found genuine. */
+export interface VerifiedActor {
+  readonly evidence: ActorEvidence
+  readonly usableUntil: number
+  readonly claims: readonly Claim[]
+}

@@ -1,0 +1,18 @@
+import type { Client } from '../client/options.ts'
+import type { Source } from '../entitlement/options.ts'
+import type { GrantRules } from '../policy/options.ts'
+import type { Idp } from '../subject/options.ts'
+
+/** One isolated customer of this deployment: an issuer of ours with its own IdPs, sources, clients, rules and keys. */
+export interface Tenant {
+  readonly name: string
+  /** Our `iss`, byte for byte as configured; no trailing slash. */
+  readonly issuer: string
+  readonly idps: ReadonlyMap<string, Idp>
+  readonly sources: readonly Source[]
+  readonly clients: ReadonlyMap<string, Client>
+  readonly rules: GrantRules
+  readonly corsOrigins: readonly string[]
+  /** Where a setting of this tenant was written, e.g. `at('clients.orders-web.roles')` gives `tenants/acme.yaml:38`. */
+  at(path: string): string
+}
