@@ -1,4 +1,10 @@
-const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+const UNITS = new Map([
+  ['ms', 1],
+  ['s', 1000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
+])
 
 /** What a duration looks like in the configuration: `30s`, `12h`, `250ms`. */
 export const DURATION_PATTERN = '^(0|[1-9][0-9]{0,8})(ms|s|m|h|d)$'
@@ -8,19 +14,23 @@ const DURATION = new RegExp(DURATION_PATTERN)
 export function parseDuration(text: string): number | undefined {
   const match = DURATION.exec(text)
   if (!match) return undefined
-  return Number(match[1]) * UNITS[match[2] as keyof typeof UNITS]
+  return Number(match[1]) * unit(UNITS, match[2])
 }
 
 /** The shortest exact spelling of a duration: 43200000 is `12h`. */
 export function formatDuration(milliseconds: number): string {
-  for (const unit of ['d', 'h', 'm', 's'] as const) {
-    if (milliseconds >= UNITS[unit] && milliseconds % UNITS[unit] === 0)
-      return `${milliseconds / UNITS[unit]}${unit}`
+  for (const [name, length] of [...UNITS].toReversed()) {
+    if (milliseconds >= length && milliseconds % length === 0)
+      return `${milliseconds / length}${name}`
   }
   return `${milliseconds}ms`
 }
 
-const SIZES = { B: 1, KiB: 1024, MiB: 1024 * 1024 } as const
+const SIZES = new Map([
+  ['B', 1],
+  ['KiB', 1024],
+  ['MiB', 1024 * 1024],
+])
 
 /** What a size looks like in the configuration: `512B`, `16KiB`, `1MiB`. */
 export const SIZE_PATTERN = '^(0|[1-9][0-9]{0,8})(B|KiB|MiB)$'
@@ -30,7 +40,7 @@ const SIZE = new RegExp(SIZE_PATTERN)
 export function parseSize(text: string): number | undefined {
   const match = SIZE.exec(text)
   if (!match) return undefined
-  return Number(match[1]) * SIZES[match[2] as keyof typeof SIZES]
+  return Number(match[1]) * unit(SIZES, match[2])
 }
 
 /** What a rate looks like in the configuration: `50/s`, `10/m`. */
@@ -47,5 +57,12 @@ export interface Rate {
 export function parseRate(text: string): Rate | undefined {
   const match = RATE.exec(text)
   if (!match) return undefined
-  return { count: Number(match[1]), perMilliseconds: UNITS[match[2] as 's' | 'm' | 'h'] }
+  return { count: Number(match[1]), perMilliseconds: unit(UNITS, match[2]) }
+}
+
+/** The length of a unit that a pattern has already matched. */
+function unit(units: ReadonlyMap<string, number>, name: string | undefined): number {
+  const length = units.get(name ?? '')
+  if (length === undefined) throw new TypeError(`no such unit: ${String(name)}`)
+  return length
 }

@@ -118,19 +118,12 @@ export const oneOf = <T extends Record<string, TSchema>>(
   properties: T,
   about: { readonly description: string },
 ) =>
-  Type.Object(
-    Object.fromEntries(
-      Object.entries(properties).map(([key, schema]) => [key, Type.Optional(schema)]),
-    ) as {
-      [K in keyof T]: Type.TOptional<T[K]>
-    },
-    {
-      additionalProperties: false,
-      minProperties: 1,
-      maxProperties: 1,
-      description: about.description,
-    },
-  )
+  Type.Partial(Type.Object(properties), {
+    additionalProperties: false,
+    minProperties: 1,
+    maxProperties: 1,
+    description: about.description,
+  })
 
 /** Things by name; the name is chosen by the operator. */
 export const named = <T extends TSchema>(

@@ -1,0 +1,196 @@
+import { hash } from 'node:crypto'
+import type { Clock } from '../lib/clock.ts'
+import { Refusal } from '../lib/refusal.ts'
+import type { Secret } from '../lib/secret.ts'
+import { isJsonObject } from '../lib/strict-json.ts'
+import type { Act } from '../policy/decision.ts'
+import type { Tenant } from '../tenant/tenant.ts'
+import {
+  checkTimes,
+  isNumericDate,
+  readAudience,
+  readIssuer,
+  readText,
+  wrongType,
+} from './claims.ts'
+import { readAct } from './delegation.ts'
+import { type Claims, foldMediaType } from './jws.ts'
+import type { VerificationKey } from './keys.ts'
+import type { AlgorithmName, TokenLimits } from './options.ts'
+import { isSameAlgorithm } from './signature.ts'
+import type { OpenedToken, VerifiedCache } from './verified-cache.ts'
+
+/** What this room must be told about tokens of our own. */
+export interface OwnTokens {
+  /**
+   * Our key of this id if tokens it signed may still be accepted (active or verify-only); the same object while nothing about it
+   * changed, since the verified-token cache is bound to it. From memory; a kid
+   * not known to sign may make the ring be read again, as another replica may have rotated just now.
+   * @throws {Refusal} `signer_unavailable` when that read fails and the answer is not known.
+   */
+  keyFor(
+    tenant: string,
+    kid: string,
+    alg: AlgorithmName,
+  ): VerificationKey | undefined | Promise<VerificationKey | undefined>
+  /**
+   * True when a token whose `header.payload` has this SHA-256 was recorded by the tenant's ledger.
+   * @throws {Error} when that cannot be found out before `signal` fires.
+   */
+  recorded(tenant: string, digest: Buffer, signal: AbortSignal): Promise<boolean>
+}
+
+/** What {@link verifyOwnToken} needs. */
+export interface OwnTokenDeps {
+  readonly own: OwnTokens
+  readonly cache: VerifiedCache
+  readonly clock: Clock
+}
+
+/** The claims of a token of ours, with their types established. */
+export interface OwnClaims {
+  readonly iss: string
+  readonly sub: string
+  readonly aud: readonly string[]
+  readonly exp: number
+  readonly iat: number
+  readonly jti: string
+  readonly clientId: string
+  readonly idp: string
+  readonly roles: readonly string[]
+  readonly scopes: readonly string[]
+  readonly upn: string | undefined
+  readonly originJti: string
+  /** Ancestors, root first. */
+  readonly lineage: readonly string[]
+  readonly sessionExp: number
+  readonly act: Act | undefined
+  readonly cnf: Readonly<Record<string, unknown>> | undefined
+}
+
+/** A token of ours that is genuine, recorded and within its times. */
+export interface OwnToken {
+  readonly claims: OwnClaims
+  /** The claims as they are in the token, for an introspection answer. */
+  readonly payload: Claims
+  readonly kid: string
+  readonly alg: AlgorithmName
+}
+
+/**
+ * Verifies a token that says it is ours: signature by a key of this tenant, type, claims, times, and that the ledger knows it. A token
+ * nobody recorded was not issued by us even if its signature holds: that is what a stolen signing key makes.
+ *
+ * `exp` is met to the second, without skew: we wrote it. `iat` and `nbf` are, since another replica's clock wrote them.
+ * @throws {Refusal} `untrusted_issuer` when it is not this tenant's; `ledger_unavailable`; and as the checks say.
+ */
+export async function verifyOwnToken(
+  deps: OwnTokenDeps,
+  tenant: Tenant,
+  token: Secret,
+  limits: TokenLimits,
+  signal: AbortSignal,
+): Promise<OwnToken> {
+  const text = token.reveal()
+  return verifyOpenedOwnToken(
+    deps,
+    tenant,
+    text,
+    deps.cache.open(tenant.name, text, limits),
+    limits,
+    signal,
+  )
+}
+
+/** {@link verifyOwnToken} for a token that was parsed already. */
+export async function verifyOpenedOwnToken(
+  { own, cache, clock }: OwnTokenDeps,
+  tenant: Tenant,
+  text: string,
+  opened: OpenedToken,
+  limits: TokenLimits,
+  signal: AbortSignal,
+): Promise<OwnToken> {
+  const { payload, alg, kid } = opened
+  if (readIssuer(payload) !== tenant.issuer) {
+    throw new Refusal(
+      'untrusted_issuer',
+      'The token was not issued by this server for this tenant.',
+    )
+  }
+  const key = kid === undefined ? undefined : await own.keyFor(tenant.name, kid, alg)
+  if (kid === undefined || key === undefined || !isSameAlgorithm(key.alg, alg)) throw notOurs()
+  cache.confirm(text, opened, key)
+  // Exactly the type we issue: other things that we sign must never pass for a token (RFC 8725 §3.12).
+  if (opened.typ === undefined || foldMediaType(opened.typ) !== 'at+jwt')
+    throw new Refusal('wrong_type', 'The token was signed here but is no access token.')
+  const claims = readOwnClaims(payload)
+  if (payload['tenant'] !== tenant.name) throw wrongType('tenant', 'the name of this tenant')
+  const now = clock.now() / 1000
+  if (now >= claims.exp) throw new Refusal('expired', 'The token has expired. Get a new one.')
+  checkTimes(payload, { now, skewSeconds: limits.skewSeconds })
+  if (!(await isRecorded(own, tenant, text, signal))) throw notOurs()
+  return { claims, payload, kid, alg }
+}
+
+async function isRecorded(
+  own: OwnTokens,
+  tenant: Tenant,
+  text: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  // Of `header.payload`, as the ledger keeps it: an ECDSA signature has a second valid form (r, n-s), its input has not.
+  const digest = hash('sha256', text.slice(0, text.lastIndexOf('.')), 'buffer')
+  try {
+    return await own.recorded(tenant.name, digest, signal)
+  } catch (error) {
+    throw new Refusal(
+      'ledger_unavailable',
+      'The record of issued tokens could not be read. Try again in a few seconds.',
+      {
+        cause: error,
+        retryAfterSeconds: 5,
+      },
+    )
+  }
+}
+
+function readOwnClaims(payload: Claims): OwnClaims {
+  const jti = readText(payload, 'jti')
+  const { exp, iat, session_exp: sessionExp, cnf, scope } = payload
+  if (!isNumericDate(exp)) throw wrongType('exp', 'a time in seconds')
+  if (!isNumericDate(iat)) throw wrongType('iat', 'a time in seconds')
+  if (!isNumericDate(sessionExp)) throw wrongType('session_exp', 'a time in seconds')
+  if (cnf !== undefined && !isJsonObject(cnf)) throw wrongType('cnf', 'an object')
+  if (scope !== undefined && typeof scope !== 'string') throw wrongType('scope', 'a text')
+  return {
+    iss: readText(payload, 'iss'),
+    sub: readText(payload, 'sub'),
+    aud: readAudience(payload),
+    exp,
+    iat,
+    jti,
+    clientId: readText(payload, 'client_id'),
+    idp: readText(payload, 'idp'),
+    roles: readTexts(payload, 'roles') ?? [],
+    scopes: scope === undefined ? [] : scope.split(' ').filter((value) => value !== ''),
+    upn: payload['upn'] === undefined ? undefined : readText(payload, 'upn'),
+    originJti: payload['origin_jti'] === undefined ? jti : readText(payload, 'origin_jti'),
+    lineage: readTexts(payload, 'lineage') ?? [],
+    sessionExp,
+    act: readAct(payload),
+    cnf,
+  }
+}
+
+function readTexts(payload: Claims, name: string): readonly string[] | undefined {
+  const value = payload[name]
+  if (value === undefined) return undefined
+  if (!Array.isArray(value) || !value.every((element) => typeof element === 'string'))
+    throw wrongType(name, 'a list of texts')
+  return value
+}
+
+function notOurs(): Refusal {
+  return new Refusal('invalid_signature', 'The token was not one that this server issued.')
+}
