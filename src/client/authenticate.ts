@@ -1,0 +1,76 @@
+import { Refusal } from '../lib/refusal.ts'
+import type { Secret } from '../lib/secret.ts'
+import type { TokenLimits } from '../subject/options.ts'
+import type { AuthenticateClient, PresentedCredentials } from './credentials.ts'
+import { checkClientSecret } from './methods/client-secret.ts'
+import {
+  type AssertionDeps,
+  createAssertionCheck,
+  type PresentedAssertion,
+} from './methods/private-key-jwt.ts'
+import { identifyPublicClient, type PresenterPeek } from './methods/public.ts'
+
+/** What authenticating clients needs. */
+export type ClientAuthenticationDeps = AssertionDeps & PresenterPeek
+
+/** The one method a request uses, with what that method needs. */
+type Attempt =
+  | {
+      readonly method: 'client_secret_basic' | 'client_secret_post'
+      readonly id: string
+      readonly secret: Secret
+    }
+  | ({ readonly method: 'private_key_jwt' } & PresentedAssertion)
+  | { readonly method: 'public'; readonly clientId: string | undefined }
+
+/** Authentication of clients, by whichever one method the request uses. */
+export function createClientAuthentication(
+  deps: ClientAuthenticationDeps,
+  limits: () => Pick<TokenLimits, 'skewSeconds'>,
+): AuthenticateClient {
+  const checkAssertion = createAssertionCheck(deps, limits)
+  return async (tenant, credentials, subjectToken, signal) => {
+    const attempt = chooseMethod(credentials)
+    if (attempt.method === 'private_key_jwt')
+      return { ...(await checkAssertion(tenant, attempt, signal)), method: attempt.method }
+    const client =
+      attempt.method === 'public'
+        ? identifyPublicClient(deps, tenant, attempt.clientId, subjectToken)
+        : checkClientSecret(tenant.clients.get(attempt.id), attempt.secret)
+    return { client, method: attempt.method, claims: [] }
+  }
+}
+
+/**
+ * Which method a request uses, decided by what it carries and never by what the client is registered for.
+ *
+ * Two at once are refused (RFC 6749 §2.3), even where both would succeed: a proxy in front may have checked the other one.
+ * @throws {Refusal} `malformed_request`.
+ */
+function chooseMethod(credentials: PresentedCredentials): Attempt {
+  const { basic, clientId, clientSecret, assertion, assertionType } = credentials
+  const asserts = assertion !== undefined || assertionType !== undefined
+  if ([basic !== undefined, clientSecret !== undefined, asserts].filter(Boolean).length > 1)
+    throw malformed('More than one client authentication method was used. Use one.')
+
+  if (basic) {
+    if (clientId !== undefined && clientId !== basic.id)
+      throw malformed('client_id was not the one in the Authorization header. Send one of them.')
+    return { method: 'client_secret_basic', id: basic.id, secret: basic.secret }
+  }
+  if (clientSecret) {
+    if (clientId === undefined)
+      throw malformed('client_secret was sent without client_id. Send both.', 'client_id')
+    return { method: 'client_secret_post', id: clientId, secret: clientSecret }
+  }
+  if (asserts) {
+    if (assertion === undefined || assertionType === undefined)
+      throw malformed('Only one of client_assertion and client_assertion_type was sent. Send both.')
+    return { method: 'private_key_jwt', assertion, type: assertionType, clientId }
+  }
+  return { method: 'public', clientId }
+}
+
+function malformed(message: string, param?: string): Refusal {
+  return new Refusal('malformed_request', message, param === undefined ? {} : { param })
+}
