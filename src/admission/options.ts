@@ -1,5 +1,5 @@
 import Type from 'typebox'
-import { type Rate } from '../lib/duration.ts'
+import type { Rate } from '../lib/duration.ts'
 import { perTime, rate } from '../lib/option.ts'
 
 /** The part of `limits` that concerns how much a caller may ask. */
