@@ -1,3 +1,5 @@
+import type { KeyObject } from 'node:crypto'
+import type { Secret } from '../lib/secret.ts'
 import type { SigningAlgorithm } from './options.ts'
 
 /** A private key as a signer names it. */
@@ -18,3 +20,23 @@ export interface Signer {
    */
   sign(key: SignerKey, signingInput: string): Buffer | Promise<Buffer>
 }
+
+/** A signer that is given its private keys and keeps them in the memory of this process. */
+export interface LocalSigner extends Signer {
+  /**
+   * Takes the private half (PKCS#8 DER) and overwrites the buffer with zeros, also when it refuses it.
+   * @throws {TypeError} when it is no private key fit for `key.alg`; the message says why and holds no key material.
+   */
+  load(key: SignerKey, pkcs8: Secret<Buffer>): void
+  /** Forgets the key; signing with it is refused from now on. Nothing happens when it was never loaded. */
+  unload(key: Pick<SignerKey, 'tenant' | 'kid'>): void
+}
+
+/** A fresh key pair. The caller owns the buffer and overwrites it when the private half is in safe keeping. */
+export interface KeyPair {
+  readonly publicKey: KeyObject
+  readonly pkcs8: Secret<Buffer>
+}
+
+/** Makes a key pair for this algorithm from the system's randomness; RSA keys have 3072 bits. */
+export type GenerateKeyPair = (alg: SigningAlgorithm) => Promise<KeyPair>

@@ -24,9 +24,15 @@ export interface RingStore {
  * Holds the private halves, one per kid. Every adapter passes `test/contracts/private-key-store.ts`.
  */
 export interface PrivateKeyStore {
-  /** Keeps the PKCS#8 DER of a key. Durable on resolve. A kid is never overwritten: a second `put` of it rejects. */
+  /**
+   * Keeps the PKCS#8 DER of a key. Durable on resolve. A kid is never overwritten: a second `put` of it rejects.
+   * The buffer stays the caller's, who overwrites it with zeros afterwards: an adapter keeps a copy, never the buffer.
+   */
   put(tenant: string, kid: string, pkcs8: Secret<Buffer>, signal: AbortSignal): Promise<void>
-  /** The PKCS#8 DER of a key, or undefined when it was never kept or was destroyed. Rejects when it is there but cannot be opened. */
+  /**
+   * The PKCS#8 DER of a key, or undefined when it was never kept or was destroyed. Rejects when it is there but cannot be opened.
+   * Every call gives a buffer of its own, which the caller overwrites with zeros.
+   */
   get(tenant: string, kid: string, signal: AbortSignal): Promise<Secret<Buffer> | undefined>
   /** Makes the key unrecoverable from this store. Resolves also when it was already gone. */
   destroy(tenant: string, kid: string, signal: AbortSignal): Promise<void>
