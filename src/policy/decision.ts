@@ -10,6 +10,16 @@ export interface TraceStep {
   readonly at?: string
 }
 
+/** Takes down the steps of one decision. */
+export interface Trace {
+  /** A rule let it pass. */
+  keep(rule: string, detail: string, at?: string): void
+  /** A rule altered the result. */
+  change(rule: string, detail: string, at?: string): void
+  /** A rule ends the decision; `message` is what the caller reads. Does not return. */
+  deny(rule: string, code: RefusalCode, message: string, at?: string, param?: string): never
+}
+
 /** The request as far as the decision depends on it. */
 export interface RequestEvidence {
   /** Targets asked for, by `audience` and `resource` together; empty means the client's default. */
