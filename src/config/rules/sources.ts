@@ -1,0 +1,64 @@
+import { nearest } from '../nearest.ts'
+import { quoted } from '../problem.ts'
+import type { TenantValues } from '../schema.ts'
+import type { Report } from './report.ts'
+
+/** Rules about the entitlement sources of one tenant. */
+export function checkSources(name: string, tenant: TenantValues, report: Report): void {
+  const sources = Object.entries(tenant.sources ?? {})
+  const idps = Object.keys(tenant.idps)
+  for (const [source, config] of sources) {
+    const path = ['tenants', name, 'sources', source]
+    checkTemplate(config.url, [...path, 'url'], report)
+    for (const [index, idp] of (config.idps ?? []).entries())
+      checkNamesIdp(idp, idps, [...path, 'idps', index], report)
+    const secret = config.auth?.bearer ?? config.auth?.header?.value
+    const key = config.auth?.bearer ? ['bearer'] : ['header', 'value']
+    // RFC 9110 §5.5: a line break in a header value would begin a header of somebody's choice.
+    if (secret && !/^[\x20-\x7e]*$/.test(secret.reveal())) {
+      const message = 'what is behind this reference cannot be sent in a header'
+      report.error(
+        'config/secret-kind',
+        [...path, 'auth', ...key],
+        message,
+        'printable ASCII in one line only',
+      )
+    }
+  }
+  if (sources.length === 0) return
+  for (const idp of idps) {
+    if (sources.some(([, { idps: limited }]) => !limited || limited.includes(idp))) continue
+    const message = `no source knows the users of idp ${quoted(idp)}`
+    report.warning(
+      'config/no-source',
+      ['tenants', name, 'idps', idp],
+      message,
+      'add it to the idps of a source',
+    )
+  }
+}
+
+/** Says so when a name means no IdP of the tenant. */
+export function checkNamesIdp(
+  idp: string,
+  idps: readonly string[],
+  path: readonly (string | number)[],
+  report: Report,
+): void {
+  if (idps.includes(idp)) return
+  const guess = nearest(idp, idps)
+  const mend = guess ? `did you mean ${quoted(guess)}?` : `known here: ${idps.join(', ')}`
+  report.error('config/dangling', path, `no idp of this tenant is called ${quoted(idp)}`, mend)
+}
+
+/** The user must be asked about, and must never choose which machine is asked. */
+function checkTemplate(url: string, path: readonly string[], report: Report): void {
+  const origin = /^https?:\/\/[^/?#]*/.exec(url)?.[0] ?? ''
+  const complain = (message: string, mend: string) =>
+    report.error('config/bad-value', path, message, mend)
+  if (origin.includes('{')) complain('the host depends on the user', 'put {user} into the path')
+  else if (!url.includes('{user}'))
+    complain('every user would get the same roles', 'put {user} where the user belongs')
+  else if (/[{}]/.test(url.replaceAll('{user}', '')))
+    complain('only {user} is replaced in this URL', 'remove other braces')
+}
