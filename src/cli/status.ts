@@ -1,0 +1,25 @@
+import { Command, Option } from 'commander'
+import { createAdminClient } from './admin-client.ts'
+import { FORMATS, type Format, print } from './output.ts'
+import type { Terminal } from './terminal.ts'
+
+/** `rolemint status`: what a running server says of itself. */
+export function statusCommand(terminal: Terminal): Command {
+  return new Command('status')
+    .description('Show version, configuration, tenants and signing keys of a running server.')
+    .option('--server <url>', 'admin address of the server')
+    .addOption(
+      new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'),
+    )
+    .action(async (options: { server?: string; output: Format }) => {
+      const facts = await createAdminClient(terminal, options).call('GET', '/status')
+      const members = facts !== null && typeof facts === 'object' ? Object.entries(facts) : []
+      print(terminal, options.output, facts, [
+        ['WHAT', 'VALUE'],
+        ...members.map(([name, value]) => [
+          name,
+          typeof value === 'string' ? value : JSON.stringify(value),
+        ]),
+      ])
+    })
+}
