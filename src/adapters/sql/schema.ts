@@ -1,0 +1,68 @@
+import type { Generated } from 'kysely'
+import type { LedgerEvent } from '../../audit/ledger.ts'
+import type { AdminRole } from '../../http/options.ts'
+import type { RefusalCode } from '../../lib/refusal.ts'
+
+/** Blobs come back as `Uint8Array` from node:sqlite and as `Buffer` from pg. */
+type Blob = Uint8Array
+
+/** One row per entry of the ledger; `details` is JSON text, so that both engines give back the same characters. */
+export interface LedgerTable {
+  readonly position: Generated<number>
+  readonly tenant: string
+  readonly id: string
+  readonly event: LedgerEvent
+  readonly at: number
+  readonly digest: Blob | null
+  readonly kid: string | null
+  readonly client: string | null
+  readonly sub: string | null
+  readonly upn: string | null
+  readonly exp: number | null
+  readonly code: RefusalCode | null
+  readonly trace_id: string | null
+  readonly details: string
+}
+
+/** `kind` is `pin`, or the scope of a once-only claim; `owner` belongs to pins, `expires_at` to the others. */
+export interface ClaimsTable {
+  readonly kind: string
+  readonly tenant: string
+  readonly key: string
+  readonly owner: string | null
+  readonly expires_at: number | null
+}
+
+/** `document` is the ring as JSON text. */
+export interface KeyRingsTable {
+  readonly tenant: string
+  readonly version: number
+  readonly document: string
+}
+
+/** Private halves: `sealed` under a data key of their own, `wrapped_key` is that data key under the KEK. */
+export interface PrivateKeysTable {
+  readonly tenant: string
+  readonly kid: string
+  readonly sealed: Blob
+  readonly wrapped_key: Blob
+}
+
+export interface AdminTokensTable {
+  readonly hash: Blob
+  readonly role: AdminRole
+  readonly by: string
+  readonly expires_at: number
+}
+
+/** The tables of rolemint, the same on SQLite and on PostgreSQL. Times are milliseconds since the epoch. */
+export interface Schema {
+  ledger: LedgerTable
+  claims: ClaimsTable
+  key_rings: KeyRingsTable
+  private_keys: PrivateKeysTable
+  admin_tokens: AdminTokensTable
+}
+
+/** The engines the schema is kept on. */
+export type Engine = 'sqlite' | 'postgres'
