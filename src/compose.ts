@@ -2,7 +2,7 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { performance } from 'node:perf_hooks'
-import type { FastifyInstance } from 'fastify'
+
 import { createHttpEntitlementSource } from './adapters/http/entitlement-source.ts'
 import { createHttpJsonDocuments } from './adapters/http/json-documents.ts'
 import { generateKeyPair } from './adapters/node-crypto/key-pair.ts'
@@ -13,12 +13,12 @@ import { createClientAuthentication } from './client/authenticate.ts'
 import type { Config } from './config/config.ts'
 import { createEntitlementLookup } from './entitlement/lookup.ts'
 import { createExchange } from './exchange/exchange.ts'
-import { createIssuing } from './exchange/issuing.ts'
 import { createPreview } from './exchange/preview.ts'
 import { createRecords } from './exchange/records.ts'
+import { createIssuing } from './exchange/response.ts'
 import { createAdminServer } from './http/admin/server.ts'
 import type { AdminTokenStore } from './http/admin-tokens.ts'
-import { type OpenListener, openListener, readTls } from './http/listen.ts'
+import { type HttpServer, type OpenListener, openListener, readTls } from './http/listen.ts'
 import type { ListenerOptions } from './http/options.ts'
 import { createProbeServer } from './http/probes.ts'
 import { createPublicServer } from './http/public/server.ts'
@@ -28,7 +28,7 @@ import type { SigningAlgorithm } from './keys/options.ts'
 import { createRecordedKeys } from './keys/recorded.ts'
 import type { PrivateKeyStore, RingStore } from './keys/store.ts'
 import { type Clock, systemClock } from './lib/clock.ts'
-import { createSystemRandom, type Random } from './lib/random.ts'
+import { createSystemRandom, type Random } from './lib/id.ts'
 import { VERSION } from './lib/version.ts'
 import { createLog, type Log } from './observe/log.ts'
 import { createMetrics, type Metrics } from './observe/metrics.ts'
@@ -71,8 +71,8 @@ export interface Addresses {
 
 /** A deployment, wired and with its keys loaded. */
 export interface Deployment {
-  readonly public: FastifyInstance
-  readonly admin: FastifyInstance
+  readonly public: HttpServer
+  readonly admin: HttpServer
   readonly stores: Stores
   readonly keys: Keys
   /** Opens the ports. Rejects when one cannot be opened. */
@@ -136,7 +136,7 @@ export async function compose(config: Config, parts: Partial<Parts> = {}): Promi
     }),
   ]
   const open: OpenListener[] = []
-  const listen = async (server: FastifyInstance, options: ListenerOptions) => {
+  const listen = async (server: HttpServer, options: ListenerOptions) => {
     const listener = await openListener(server, options)
     open.push(listener)
     return listener.url

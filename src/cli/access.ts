@@ -60,7 +60,7 @@ export function accessCommand(terminal: Terminal): Command {
 }
 
 function show(terminal: Terminal, format: Format, decision: unknown): void {
-  const { outcome, trace, grant, code } = members(decision)
+  const { outcome, trace, grant, error_code: code } = members(decision)
   const steps = Array.isArray(trace) ? trace.map(members) : []
   print(terminal, format, decision, [
     ['RULE', 'EFFECT', 'WHAT', 'WHERE'],

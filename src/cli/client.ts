@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander'
-import { newClientSecret } from '../client/secret.ts'
-import { createSystemRandom } from '../lib/random.ts'
+import { newClientSecret } from '../client/methods/client-secret.ts'
+import { createSystemRandom } from '../lib/id.ts'
 import { FORMATS, type Format } from './output.ts'
 import type { Terminal } from './terminal.ts'
 

@@ -1,16 +1,15 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { Command } from 'commander'
-import type { DemoEntitlements } from '../../demo/entitlements.ts'
-import type { DemoIdp } from '../../demo/idp.ts'
-import { newClientSecret } from '../client/secret.ts'
-import { createSystemRandom } from '../lib/random.ts'
+import { newClientSecret } from '../client/methods/client-secret.ts'
+import { createSystemRandom } from '../lib/id.ts'
 import { issueAdminToken } from './admin.ts'
 import { banner } from './banner.ts'
 import { DEV_FOLDER, type DevState, devPaths } from './dev-state.ts'
+import { EXIT } from './exit-codes.ts'
 import { loadOrExplain } from './load-or-explain.ts'
 import { start, stopped } from './serve.ts'
-import type { Terminal } from './terminal.ts'
+import { CommandFailure, type Terminal } from './terminal.ts'
 
 const CLIENT = 'orders-web'
 const AUDIENCE = 'https://api.demo.example'
@@ -73,18 +72,53 @@ export function upCommand(terminal: Terminal): Command {
     })
 }
 
+/** What of `demo/` is used here. Those files are no part of the build, so they are described rather than imported. */
+interface DemoParts {
+  readonly idp: {
+    startDemoIdp(): Promise<{
+      readonly issuer: string
+      tokenFor(user: string): Promise<string>
+      close(): Promise<void>
+    }>
+  }
+  readonly entitlements: {
+    startDemoEntitlements(options: {
+      readonly bearer: string
+    }): Promise<{ readonly url: string; close(): Promise<void> }>
+  }
+  readonly config: {
+    demoConfig(places: Readonly<Record<string, string>>): string
+  }
+}
+
 interface Demo {
-  readonly idp: DemoIdp
-  readonly entitlements: DemoEntitlements
+  readonly idp: Awaited<ReturnType<DemoParts['idp']['startDemoIdp']>>
+  readonly entitlements: Awaited<ReturnType<DemoParts['entitlements']['startDemoEntitlements']>>
   readonly users: readonly string[]
   readonly configText: string
 }
 
+async function loadDemo<K extends keyof DemoParts>(part: K): Promise<DemoParts[K]> {
+  try {
+    return await import(new URL(`../../demo/${part}.ts`, import.meta.url).href)
+  } catch (error) {
+    if (!isMissingModule(error)) throw error
+    throw new CommandFailure(
+      EXIT.usage,
+      '`up` needs the demo, which comes with a clone: run it there',
+    )
+  }
+}
+
+function isMissingModule(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND'
+}
+
 async function startDemo(paths: Paths, options: UpOptions): Promise<Demo> {
   const [{ startDemoIdp }, { startDemoEntitlements }, { demoConfig }] = await Promise.all([
-    import('../../demo/idp.ts'),
-    import('../../demo/entitlements.ts'),
-    import('../../demo/config.ts'),
+    loadDemo('idp'),
+    loadDemo('entitlements'),
+    loadDemo('config'),
   ])
   kept(paths.kek, () => randomBytes(32).toString('base64url'))
   const bearer = kept(paths.entitlementsToken, () => randomBytes(32).toString('base64url'))

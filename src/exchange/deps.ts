@@ -5,8 +5,8 @@ import type { EntitlementEvidence } from '../policy/decision.ts'
 import type { PolicyRules } from '../policy/rules.ts'
 import type { PresentedToken, VerifiedActor, VerifiedSubject } from '../subject/verified.ts'
 import type { Tenant } from '../tenant/tenant.ts'
-import type { Issuing } from './issuing.ts'
 import type { Records } from './records.ts'
+import type { Issuing } from './response.ts'
 
 /** Per-client limits; both throw `rate_limited`. */
 export interface Admission {

@@ -2,9 +2,8 @@
 import { decide, decideAsk } from '../policy/decide.ts'
 import type { Tenant } from '../tenant/tenant.ts'
 import type { ExchangeDeps } from './deps.ts'
-import { granted, refusalOf, stillUsable } from './issuing.ts'
 import { type ExchangeRequest, gatherEvidence } from './request.ts'
-import { type ExchangeResponse, exchangeResponse } from './response.ts'
+import { answer, type ExchangeResponse, granted, refusalOf, stillUsable } from './response.ts'
 
 /**
  * Exchanges a subject token for a token of ours.
@@ -70,7 +69,7 @@ export function createExchange(deps: ExchangeDeps): Exchange {
       const token = await deps.issuing.sign(unsigned)
 
       // 11 The answer.
-      return exchangeResponse(token, grant, request.wanted.requestedTokenType)
+      return answer(token, grant, request.wanted.requestedTokenType)
     } catch (error) {
       await record.refused(error, signal)
       throw error

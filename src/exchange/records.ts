@@ -1,16 +1,15 @@
 import type { Claim, Ledger, LedgerEntry } from '../audit/ledger.ts'
 import type { Client } from '../client/options.ts'
 import type { Clock } from '../lib/clock.ts'
-import { newTokenId } from '../lib/id.ts'
-import type { Random } from '../lib/random.ts'
+import { newTokenId, type Random } from '../lib/id.ts'
 import { isRefusal, Refusal, type RefusalCode } from '../lib/refusal.ts'
 import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import type { Decision, Evidence } from '../policy/decision.ts'
 import type { VerifiedSubject } from '../subject/verified.ts'
 import type { Tenant } from '../tenant/tenant.ts'
-import type { UnsignedToken } from './issuing.ts'
 import type { ExchangeRequest } from './request.ts'
+import type { UnsignedToken } from './response.ts'
 
 /** Begins the record of a request; what becomes known on the way is told to it. */
 export interface Records {

@@ -1,5 +1,107 @@
-import type { Secret } from '../lib/secret.ts'
-import type { Grant } from '../policy/decision.ts'
+import { createHash } from 'node:crypto'
+import type { Keys, SigningKey } from '../keys/keys.ts'
+import type { Clock } from '../lib/clock.ts'
+import { newTokenId, type Random } from '../lib/id.ts'
+import { Refusal, type RefusalCode } from '../lib/refusal.ts'
+import { Secret } from '../lib/secret.ts'
+import { accessTokenClaims } from '../policy/claims.ts'
+import type { Decision, Grant } from '../policy/decision.ts'
+import type { VerifiedActor, VerifiedSubject } from '../subject/verified.ts'
+import type { Tenant } from '../tenant/tenant.ts'
+
+/** A token whose bytes are final and which nobody has signed yet. Without its signature it is worth nothing. */
+export interface UnsignedToken {
+  readonly jti: string
+  readonly key: SigningKey
+  readonly claims: Readonly<Record<string, unknown>>
+  readonly signingInput: string
+  /** SHA-256 of the signing input. */
+  readonly digest: Buffer
+  readonly grant: Grant
+}
+
+/** Makes tokens in two halves, so that the record fits between. */
+export interface Issuing {
+  /** Fixes every byte that will be signed. @throws {Refusal} `signer_unavailable` when the tenant has no active key. */
+  prepare(tenant: Tenant, grant: Grant): UnsignedToken
+  /** Signs exactly those bytes. @throws {Refusal} `signer_unavailable`. */
+  sign(unsigned: UnsignedToken): Promise<Secret>
+}
+
+/** Issues RFC 9068 access tokens with the tenant's active key. */
+export function createIssuing(deps: { readonly keys: Keys; readonly random: Random }): Issuing {
+  const headers = new WeakMap<SigningKey, string>()
+  const headerOf = (key: SigningKey): string => {
+    let header = headers.get(key)
+    if (header === undefined) {
+      header = base64url(JSON.stringify({ alg: key.alg, typ: 'at+jwt', kid: key.kid }))
+      headers.set(key, header)
+    }
+    return header
+  }
+  return {
+    prepare(tenant, grant) {
+      const jti = newTokenId(deps.random)
+      // One key signs a token for several targets: the first target's algorithm decides.
+      const key = deps.keys.signingKey(tenant.name, deps.keys.algorithmFor(grant.aud[0] ?? ''))
+      const claims = accessTokenClaims(grant, { issuer: tenant.issuer, tenant: tenant.name, jti })
+      const signingInput = `${headerOf(key)}.${base64url(JSON.stringify(claims))}`
+      return {
+        jti,
+        key,
+        claims,
+        signingInput,
+        digest: createHash('sha256').update(signingInput).digest(),
+        grant,
+      }
+    },
+    async sign({ key, signingInput }) {
+      const signature = await deps.keys.sign(key, signingInput)
+      return new Secret(`${signingInput}.${signature.toString('base64url')}`)
+    },
+  }
+}
+
+function base64url(text: string): string {
+  return Buffer.from(text).toString('base64url')
+}
+
+/** The grant of a decision. @throws {Refusal} when the decision is no. */
+export function granted(decision: Decision): Grant {
+  if (decision.outcome === 'grant') return decision.grant
+  throw refusalOf(decision)
+}
+
+/** A negative decision as the refusal that the caller gets. */
+export function refusalOf(denied: {
+  readonly code: RefusalCode
+  readonly message: string
+  readonly param?: string | undefined
+}): Refusal {
+  return new Refusal(
+    denied.code,
+    denied.message,
+    denied.param === undefined ? {} : { param: denied.param },
+  )
+}
+
+/** @throws {Refusal} `expired` when a token that was valid when it came has run out since. */
+export function stillUsable(
+  clock: Clock,
+  subject: VerifiedSubject,
+  actor: VerifiedActor | undefined,
+): void {
+  const until = Math.min(subject.usableUntil, actor?.usableUntil ?? Number.POSITIVE_INFINITY)
+  if (clock.now() >= until * 1000) {
+    throw new Refusal(
+      'expired',
+      'The token expired while it was being exchanged; get a fresh one and retry.',
+      {
+        param: 'subject_token',
+      },
+    )
+  }
+}
 
 /** What an exchange answers (RFC 8693 §2.2.1), still before it is written as JSON. */
 export interface ExchangeResponse {
@@ -11,7 +113,7 @@ export interface ExchangeResponse {
 }
 
 /** The successful response of RFC 8693 §2.2.1 for this grant. */
-export function exchangeResponse(
+export function answer(
   token: Secret,
   grant: Grant,
   requestedTokenType: string | undefined,

@@ -1,7 +1,6 @@
 import type { Ledger } from '../audit/ledger.ts'
 import type { Clock } from '../lib/clock.ts'
-import { newTokenId } from '../lib/id.ts'
-import type { Random } from '../lib/random.ts'
+import { newTokenId, type Random } from '../lib/id.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Keys } from './keys.ts'
 import type { SigningAlgorithm } from './options.ts'

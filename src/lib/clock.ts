@@ -5,7 +5,7 @@ export interface Clock {
 }
 
 /** The clock of the machine. */
-export const systemClock: Clock = { now: () => Date.now() }
+export const systemClock: Clock = { now: Date.now }
 
 /** A point in time as JWTs carry it: whole seconds since the epoch, rounded down (NumericDate, RFC 7519 §2). */
 export function numericDate(milliseconds: number): number {

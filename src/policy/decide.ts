@@ -2,7 +2,7 @@ import type { Client } from '../client/options.ts'
 import type { RefusalCode } from '../lib/refusal.ts'
 import type { Tenant } from '../tenant/tenant.ts'
 import { chooseActor } from './actor.ts'
-import { chooseLifetime } from './claims.ts'
+import { chooseLifetime, chooseRoles } from './claims.ts'
 import type {
   Decision,
   Evidence,
@@ -12,7 +12,6 @@ import type {
   Trace,
   TraceStep,
 } from './decision.ts'
-import { chooseRoles } from './roles.ts'
 import { type PolicyRules, policyRules } from './rules.ts'
 import { chooseAudience, chooseScopes } from './targets.ts'
 

@@ -1,5 +1,5 @@
 import Type, { type Static } from 'typebox'
-import { duration, flag, group, seconds, size, bytes, text, texts, url } from '../lib/option.ts'
+import { bytes, duration, flag, group, seconds, size, text, texts, url } from '../lib/option.ts'
 
 /** Signature algorithms we accept from outside (RFC 7518 §3.1, RFC 8037). Never HS*, never `none`. */
 export const ALGORITHM_NAMES = [
@@ -19,7 +19,8 @@ export const ALGORITHM_NAMES = [
 /** A JWS algorithm name we can verify. */
 export type AlgorithmName = (typeof ALGORITHM_NAMES)[number]
 
-const DEFAULT_ALGORITHMS: AlgorithmName[] = ['ES256', 'ES384', 'PS256', 'PS384', 'RS256', 'EdDSA']
+/** RS256 before PS256: a key that names no algorithm gets the first that fits it, and such keys are nearly always RS256. */
+const DEFAULT_ALGORITHMS: AlgorithmName[] = ['ES256', 'ES384', 'RS256', 'PS256', 'PS384', 'EdDSA']
 
 /** One trusted upstream issuer, under `tenants.<tenant>.idps.<name>`. */
 export const idpSchema = group(

@@ -1,6 +1,6 @@
 import type { Claim } from '../audit/ledger.ts'
-import type { ActorEvidence, SubjectEvidence } from '../policy/decision.ts'
 import type { Secret } from '../lib/secret.ts'
+import type { ActorEvidence, SubjectEvidence } from '../policy/decision.ts'
 
 /** Token types a caller may declare (RFC 8693 §3). */
 export type DeclaredTokenType = 'jwt' | 'id_token' | 'access_token'

@@ -460,3 +460,45 @@ test('introspection gets the claims of a token of ours as they are', async () =>
   assert.equal(payload['custom'], 1)
   assert.equal(payload['jti'], 'own-jti')
 })
+
+/** Three times: the second is answered from the verified-token cache, the third without reading the subject again. */
+async function remember(world: ReturnType<typeof createSubjectWorld>, text: string) {
+  const first = await world.subject(text)
+  assert.deepEqual(await world.subject(text), first)
+  assert.deepEqual(await world.subject(text), first)
+  assert.deepEqual(await world.subject(text), first)
+}
+
+test('a remembered token is judged anew for another client, another declared type, and by the clock', async () => {
+  const world = createSubjectWorld({ idp: { maxAgeSeconds: 3600 } })
+  const text = world.token()
+  await remember(world, text)
+  const other = aClient({ id: 'other', idps: ['login'] })
+  await refuses(world.subject(text, 'jwt', { client: other }), 'wrong_presenter')
+  const accessToken = world.token({}, { typ: 'at+jwt' })
+  await remember(world, accessToken)
+  await refuses(world.subject(accessToken, 'id_token'), 'wrong_type')
+  world.clock.time += 331_000
+  await refuses(world.subject(text), 'expired')
+})
+
+test('an IdP without a prefix cannot name a subject of an IdP that has one', async () => {
+  const partner = anIdp({
+    name: 'partner',
+    issuer: 'https://partner.example',
+    subjectPrefix: 'partner:',
+  })
+  const login = anIdp({
+    name: 'login',
+    issuer: ISSUER,
+    keySource: { kind: 'discovery', issuer: ISSUER },
+    userClaim: 'sub',
+  })
+  const idps = new Map([
+    ['login', login],
+    ['partner', partner],
+  ])
+  const { subject, token } = createSubjectWorld({ tenant: { idps } })
+  await refuses(subject(token({ sub: 'partner:alice' })), 'untrusted_issuer')
+  assert.equal((await subject(token({ sub: 'partne' }))).evidence.sub, 'partne')
+})

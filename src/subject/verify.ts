@@ -70,6 +70,28 @@ interface GenuineIdpToken extends Genuine {
   readonly kind: 'idp'
   readonly claims: CheckedClaims
   readonly once: readonly Claim[]
+  readonly limits: TokenLimits
+}
+
+/** A token of an IdP whose subject was read before, for the same client. */
+interface KnownIdpToken extends Genuine {
+  readonly kind: 'known'
+  readonly claims: CheckedClaims
+  readonly once: readonly Claim[]
+  readonly subject: Pick<VerifiedSubject, 'evidence' | 'claims'>
+}
+
+/**
+ * What follows from nothing but a token, the type it was declared to be, an IdP and a client: type, presenter, user name, subject.
+ * Good for as long as all of them are the same objects; a new configuration brings new ones. Times and audience are not among it.
+ */
+interface Judged {
+  readonly idp: Idp
+  readonly client: Client
+  readonly type: PresentedToken['type']
+  readonly limits: TokenLimits
+  readonly once: readonly Claim[]
+  readonly subject: Pick<VerifiedSubject, 'evidence' | 'claims'>
 }
 
 /** A token of our own. */
@@ -83,12 +105,15 @@ export function createSubjectVerifier(
   deps: SubjectVerifierDeps,
   limits: () => TokenLimits,
 ): SubjectVerifier {
+  // Lives as long as the entry of the verified-token cache that it hangs on.
+  const judged = new WeakMap<OpenedToken, Judged>()
+
   async function verify(
     tenant: Tenant,
     client: Client,
     presented: PresentedToken,
     signal: AbortSignal,
-  ): Promise<GenuineIdpToken | GenuineOwnToken> {
+  ): Promise<GenuineIdpToken | KnownIdpToken | GenuineOwnToken> {
     const bounds = limits()
     const text = presented.token.reveal()
     const opened = deps.cache.open(tenant.name, text, bounds)
@@ -104,20 +129,41 @@ export function createSubjectVerifier(
     const key = await deps.publicKeys.keyFor(idp.keySource, idp.algorithms, opened, signal)
     // Before any claim is judged: what a forgery is refused for must not depend on what the forger wrote.
     deps.cache.confirm(text, opened, key)
-    checkTokenType(opened.typ, opened.payload, presented.type)
+    const before = judged.get(opened)
+    const known =
+      before?.idp === idp &&
+      before.client === client &&
+      before.type === presented.type &&
+      before.limits === bounds
+        ? before
+        : undefined
+    if (!known) checkTokenType(opened.typ, opened.payload, presented.type)
     const { skewSeconds } = bounds
     const claims = checkClaims(opened.payload, idp, { now: deps.clock.now() / 1000, skewSeconds })
+    const usableUntil = claims.exp + skewSeconds
+    if (known)
+      return {
+        kind: 'known',
+        idp,
+        opened,
+        usableUntil,
+        claims,
+        once: known.once,
+        subject: known.subject,
+      }
     checkPresenter(opened.payload, claims.aud, idp, client)
     if (opened.payload['cnf'] !== undefined) throw proofRequired()
-    const usableUntil = claims.exp + skewSeconds
+    if (isOfAnother(tenant, idp, claims.sub)) throw untrustedIssuer()
     const once = idp.onceOnly ? [onceClaim(tenant, idp, text, opened.payload, usableUntil)] : []
-    return { kind: 'idp', idp, opened, usableUntil, claims, once }
+    return { kind: 'idp', idp, opened, usableUntil, claims, once, limits: bounds }
   }
 
   return {
     async subject(tenant, client, presented, signal) {
       const genuine = await verify(tenant, client, presented, signal)
       const { idp, opened, usableUntil } = genuine
+      const { kid, alg } = opened
+      if (genuine.kind === 'known') return { ...genuine.subject, usableUntil, kid, alg }
       const own = genuine.kind === 'own'
       const evidence = own
         ? ownSubject(idp, genuine.token)
@@ -128,7 +174,16 @@ export function createSubjectVerifier(
         const sub = own ? idpSub(idp, genuine.token.claims) : genuine.claims.sub
         claims.push(pinClaim(tenant, idp, sub, evidence.upn))
       }
-      return { evidence, usableUntil, claims, kid: opened.kid, alg: opened.alg }
+      if (!own)
+        judged.set(opened, {
+          idp,
+          client,
+          type: presented.type,
+          limits: genuine.limits,
+          once: genuine.once,
+          subject: { evidence, claims },
+        })
+      return { evidence, claims, usableUntil, kid, alg }
     },
 
     async actor(tenant, client, presented, signal) {
@@ -182,6 +237,23 @@ function permitOwn(
   const idp = client.idps.includes(claims.idp) ? tenant.idps.get(claims.idp) : undefined
   if (idp === undefined || idp.disabled) throw untrustedIssuer()
   return { idp, usableUntil: claims.exp }
+}
+
+/**
+ * Whether a subject of this IdP would pass for one of another: an IdP without a prefix of its own could name somebody
+ * `partner:alice` and be taken for the IdP whose prefix is `partner:`.
+ */
+function isOfAnother(tenant: Tenant, idp: Idp, sub: string): boolean {
+  const ours = idp.subjectPrefix + sub
+  for (const other of tenant.idps.values()) {
+    if (
+      other !== idp &&
+      other.subjectPrefix.length > idp.subjectPrefix.length &&
+      ours.startsWith(other.subjectPrefix)
+    )
+      return true
+  }
+  return false
 }
 
 function untrustedIssuer(): Refusal {

@@ -11,7 +11,7 @@ import { type Postgres, startPostgres } from '../../../test/fakes/postgres.ts'
 import { postgres as postgresPart, suiteNeeding } from '../../../test/skip.ts'
 import type { Ledger } from '../../audit/ledger.ts'
 import { systemClock } from '../../lib/clock.ts'
-import { createSystemRandom } from '../../lib/random.ts'
+import { createSystemRandom } from '../../lib/id.ts'
 import { Secret } from '../../lib/secret.ts'
 import {
   createPostgresStore,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
-import { createSystemRandom } from '../../lib/random.ts'
+import { createSystemRandom } from '../../lib/id.ts'
 import { Secret } from '../../lib/secret.ts'
 import { createSeal, parseKek } from './seal.ts'
 

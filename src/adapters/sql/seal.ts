@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto'
-import type { Random } from '../../lib/random.ts'
+import type { Random } from '../../lib/id.ts'
 import { Secret } from '../../lib/secret.ts'
 
 const KEY_BYTES = 32

@@ -13,7 +13,7 @@ import { issued, once as onceOnly } from '../../../test/contracts/ledger.ts'
 import { ledgerFollowsModel } from '../../../test/contracts/ledger-model.ts'
 import { type Part, suiteNeeding } from '../../../test/skip.ts'
 import { systemClock } from '../../lib/clock.ts'
-import { createSystemRandom } from '../../lib/random.ts'
+import { createSystemRandom } from '../../lib/id.ts'
 import { Secret } from '../../lib/secret.ts'
 import type { WriterSetup } from './sqlite-protocol.ts'
 import { createSqliteStore, type SqliteStoreDeps, type SqliteStoreOptions } from './sqlite-store.ts'
@@ -334,7 +334,7 @@ const APPENDER = `
 `
 
 function startAppender(path: string): ChildProcess {
-  const modules = ['./sqlite-store.ts', '../../lib/clock.ts', '../../lib/random.ts'].map(
+  const modules = ['./sqlite-store.ts', '../../lib/clock.ts', '../../lib/id.ts'].map(
     (module) => new URL(module, import.meta.url).href,
   )
   return spawn(

@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { Worker } from 'node:worker_threads'
 import type { Clock } from '../../lib/clock.ts'
-import type { Random } from '../../lib/random.ts'
+import type { Random } from '../../lib/id.ts'
 import { createQueryBuilder, refuseAborted, type SqlDatabase } from './database.ts'
 import { createGroupCommit, type GroupCommit } from './group-commit.ts'
 import { openReader, prepareFile, readRows } from './sqlite-file.ts'
@@ -90,7 +90,7 @@ export async function createSqliteStore(
   const setup = { path, busyMilliseconds, statements: writerStatements() }
   const writer = createWriterLink({ startWriter: () => startWriter(setup), clock })
   const writes = createGroupCommit<Write, number | string>(
-    { commit: (items) => writer.commit(items) },
+    { commit: writer.commit },
     { maxBatch: MAX_BATCH, maxPending, maxRunning: 1, stallMilliseconds },
   )
   const database = createSqliteDatabase(reader, writes)

@@ -1,6 +1,15 @@
 import type { Worker } from 'node:worker_threads'
 import type { Clock } from '../../lib/clock.ts'
-import { type Answer, encodeBatch, type Outcomes, type Write } from './sqlite-protocol.ts'
+import type { ClaimRow, NewRow } from './ledger-row.ts'
+import {
+  type Answer,
+  APPEND,
+  type Outcomes,
+  RUN,
+  SCRUB,
+  type Value,
+  type Write,
+} from './sqlite-protocol.ts'
 
 /** The main thread's end of the writer thread. */
 export interface WriterLink {
@@ -87,4 +96,54 @@ export function createWriterLink({
       clearTimeout(impatience)
     },
   }
+}
+
+/**
+ * A batch as one flat array: structured cloning of it costs half of what nested objects cost. Digests travel as
+ * Latin-1 text, since cloning a small Buffer copies the whole 8 KiB slab it was cut from.
+ */
+function encodeBatch(writes: readonly Write[], now: number): Value[] {
+  const flat: Value[] = [now, writes.length]
+  for (const write of writes) {
+    if (write.kind === 'append') encodeAppend(flat, write.entry, write.claims)
+    else if (write.kind === 'run') {
+      flat.push(RUN, write.sql, write.parameters.length)
+      for (const value of write.parameters) {
+        flat.push(value instanceof Uint8Array ? new Uint8Array(value) : value)
+      }
+    } else flat.push(SCRUB)
+  }
+  return flat
+}
+
+function encodeAppend(flat: Value[], entry: NewRow | undefined, claims: readonly ClaimRow[]): void {
+  flat.push(APPEND, claims.length)
+  for (const claim of claims) {
+    flat.push(
+      claim.kind,
+      claim.tenant,
+      claim.key,
+      claim.kind === 'pin' ? claim.owner : claim.expiresAt,
+    )
+  }
+  if (entry === undefined) {
+    flat.push(0)
+    return
+  }
+  flat.push(
+    1,
+    entry.tenant,
+    entry.id,
+    entry.event,
+    entry.at,
+    entry.digest === null ? null : entry.digest.toString('latin1'),
+    entry.kid,
+    entry.client,
+    entry.sub,
+    entry.upn,
+    entry.exp,
+    entry.code,
+    entry.trace_id,
+    entry.details,
+  )
 }

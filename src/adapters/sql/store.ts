@@ -1,7 +1,7 @@
 import type { Ledger } from '../../audit/ledger.ts'
 import type { AdminTokenStore } from '../../http/admin-tokens.ts'
 import type { PrivateKeyStore, RingStore } from '../../keys/store.ts'
-import type { Random } from '../../lib/random.ts'
+import type { Random } from '../../lib/id.ts'
 import type { Secret } from '../../lib/secret.ts'
 import { createSqlAdminTokenStore } from './admin-token-store.ts'
 import type { SqlDatabase } from './database.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { originalText, storedKey, storedText } from './stored-text.ts'
+import { originalText, storedKey, storedText } from './ledger-row.ts'
 
 /** Any UTF-16, lone surrogates and control characters included. */
 const anyText = fc

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { generateKeyPairSync, sign, verify } from 'node:crypto'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { derToRaw } from './ecdsa.ts'
+import { derToRaw } from './local-signer.ts'
 
 /** DER INTEGER of a big-endian number, minimal and positive; written apart from the code under test. */
 function integer(number: Uint8Array): Buffer {
