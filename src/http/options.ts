@@ -1,5 +1,5 @@
 import Type, { type Static } from 'typebox'
-import { address, group, named, choice, text, texts, url } from '../lib/option.ts'
+import { address, choice, group, named, text, texts, url } from '../lib/option.ts'
 
 const tlsSchema = group(
   {

@@ -1,16 +1,24 @@
 import type { Tenant } from './tenant.ts'
 
-/** A tenant and what is left of the path below its issuer. */
+/** Where a request was sent to. */
+export interface Target {
+  /** Lower case, with its port unless that is the scheme's own. */
+  readonly host: string | undefined
+  /** Without query. */
+  readonly path: string
+}
+
+/** Whose rules apply, and what is left of the path below the issuer. */
 export interface Resolved {
-  readonly tenant: Tenant
+  /** Undefined when no issuer has this host and a prefix of this path. */
+  readonly tenant: Tenant | undefined
   /** `/token`, `/.well-known/openid-configuration`, …; always starts with a slash. */
   readonly path: string
 }
 
 /** Finds whose rules apply to a request. */
 export interface Tenants {
-  /** The tenant whose issuer has this host and a prefix of this path, or undefined. `path` is without query. */
-  resolve(host: string | undefined, path: string): Resolved | undefined
+  resolve(target: Target): Resolved
   byName(name: string): Tenant | undefined
   all(): readonly Tenant[]
 }
@@ -39,7 +47,7 @@ export function createTenants(tenants: () => ReadonlyMap<string, Tenant>): Tenan
     return place
   }
   return {
-    resolve(host, path) {
+    resolve({ host, path }) {
       const all = tenants()
       let found: { tenant: Tenant; path: string; prefix: string } | undefined
       for (const tenant of all.values()) {
@@ -51,7 +59,7 @@ export function createTenants(tenants: () => ReadonlyMap<string, Tenant>): Tenan
           found = { tenant, path: rest, prefix: place.prefix }
         }
       }
-      return found && { tenant: found.tenant, path: found.path }
+      return found ? { tenant: found.tenant, path: found.path } : { tenant: undefined, path }
     },
     byName: (name) => tenants().get(name),
     all: () => [...tenants().values()],

@@ -1,0 +1,62 @@
+import type { Ledger } from '../../audit/ledger.ts'
+import type { Preview } from '../../exchange/preview.ts'
+import type { SigningAlgorithm } from '../../keys/options.ts'
+import type { Ring } from '../../keys/ring.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { Random } from '../../lib/id.ts'
+import type { Log } from '../../observe/log.ts'
+import type { Metrics } from '../../observe/metrics.ts'
+import type { Tenants } from '../../tenant/resolve.ts'
+import type { Tenant } from '../../tenant/tenant.ts'
+import type { AdminTokenStore } from '../admin-tokens.ts'
+import type { SocketBounds, TlsMaterial } from '../fastify-server.ts'
+import type { ProbeDeps } from '../probes.ts'
+
+/** A rotation as an operator asks for it. */
+export interface RotationOrder {
+  /** Left out: every algorithm of the ring. */
+  readonly alg?: SigningAlgorithm
+  readonly reason: string
+  readonly by: string
+  /** Request id, for the ledger entry. */
+  readonly traceId: string
+}
+
+/** The key rings, as operators see and change them. */
+export interface AdminKeys {
+  /** The ring of the tenant as it is stored now. */
+  list(tenant: Tenant, signal: AbortSignal): Promise<Ring>
+  /**
+   * Rotates and records who did it and why; answers the ring as it is then.
+   * @throws {RingError} when the ring does not allow it now.
+   */
+  rotate(tenant: Tenant, order: RotationOrder, signal: AbortSignal): Promise<Ring>
+}
+
+/** What the admin listener serves. */
+export interface AdminDeps extends ProbeDeps {
+  readonly tokens: Pick<AdminTokenStore, 'find'>
+  readonly tenants: Tenants
+  readonly keys: AdminKeys
+  readonly preview: Preview
+  readonly ledger: Pick<Ledger, 'find' | 'recent'>
+  /** What `GET /admin/v1/status` answers besides the tenants: version, configuration hash, store, uptime. No secret. */
+  readonly status: (signal: AbortSignal) => Promise<Readonly<Record<string, unknown>>>
+  /** The effective configuration as JSON-serialisable data, secrets replaced. */
+  readonly describeConfig: () => unknown
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly metrics: Pick<Metrics, 'httpRequest' | 'text' | 'contentType'>
+}
+
+/** How the admin listener serves it. */
+export interface AdminOptions {
+  /** Of the product, for `/openapi.json`. */
+  readonly version: string
+  /** Probes are on this port too. */
+  readonly probes: boolean
+  readonly tls?: TlsMaterial | undefined
+  /** Where they differ from the defaults of the listener. */
+  readonly bounds?: Partial<SocketBounds>
+}

@@ -1,0 +1,181 @@
+/** What the tests of the listeners share: makers only, no state. Named as a test so that no product file may import it. */
+import { createHash } from 'node:crypto'
+import type { LightMyRequestResponse } from 'fastify'
+import type { Client, ClientAuth } from '../client/options.ts'
+import type { ExchangeRequest } from '../exchange/request.ts'
+import { createSystemRandom } from '../lib/id.ts'
+import { Secret } from '../lib/secret.ts'
+import type { Log } from '../observe/log.ts'
+import type { Tenants } from '../tenant/resolve.ts'
+import type { Tenant } from '../tenant/tenant.ts'
+import type { AdminDeps } from './admin/deps.ts'
+import type { AdminRole } from './options.ts'
+import type { PublicDeps, PublicOptions } from './public/deps.ts'
+
+/** A token-shaped text that must never be seen in an answer or a log line. */
+export const CANARY = 'eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJl'
+
+const SHA256 = createHash('sha256').update('x').digest()
+
+/** A client that may exchange; `auth` as given. */
+export function aClient(
+  id: string,
+  auth: ClientAuth = { method: 'client_secret', sha256: [SHA256] },
+): Client {
+  return {
+    id,
+    auth,
+    idps: ['login'],
+    grants: new Set(['exchange']),
+    exchangeOwn: false,
+    audiences: ['https://api.acme.example'],
+    scopes: [],
+    roles: ['orders.read'],
+    actors: [],
+    resourceFor: [],
+    disabled: false,
+  }
+}
+
+/** A tenant with one client. */
+export function aTenant(changes: Partial<Tenant> = {}): Tenant {
+  return {
+    name: 'acme',
+    issuer: 'https://sts.acme.example',
+    idps: new Map(),
+    sources: [
+      {
+        name: 'hr',
+        url: 'https://user:hush@hr.acme.example/users/{user}?key=hush',
+        idps: undefined,
+        auth: { header: 'x-api-key', value: new Secret('hush') },
+        rolesPath: 'items',
+        nextPagePath: undefined,
+        echoPath: undefined,
+        maxPages: 20,
+        connectMilliseconds: 200,
+        totalMilliseconds: 800,
+        freshMilliseconds: 60_000,
+        unknownUserMilliseconds: 30_000,
+      },
+    ],
+    clients: new Map([['orders-web', aClient('orders-web')]]),
+    rules: {
+      map: [],
+      unmapped: 'drop',
+      empty: 'deny',
+      unknownUser: 'deny',
+      maxSourceRoles: 200,
+      ttlSeconds: 43_200,
+    },
+    corsOrigins: [],
+    at: (path) => `acme.yaml: ${path}`,
+    ...changes,
+  }
+}
+
+/** Tenants by the host of their issuer; the paths of their issuers are empty. */
+export function tenantsOf(...all: readonly Tenant[]): Tenants {
+  return {
+    resolve: ({ host, path }) => ({
+      tenant: all.find(({ issuer }) => new URL(issuer).host === host),
+      path,
+    }),
+    byName: (name) => all.find((tenant) => tenant.name === name),
+    all: () => all,
+  }
+}
+
+/** A log that keeps its lines. */
+export function keptLog(): Log & { readonly lines: Record<string, unknown>[] } {
+  const lines: Record<string, unknown>[] = []
+  const keep = (fields: Readonly<Record<string, unknown>>, message: string) => {
+    lines.push({ ...fields, message })
+  }
+  return { lines, debug: keep, info: keep, warn: keep, error: keep }
+}
+
+/** A public listener's dependencies with flows that succeed; what they were asked is kept. */
+export function publicDeps(changes: Partial<PublicDeps> = {}) {
+  const exchanged: ExchangeRequest[] = []
+  const introspected: { readonly token: string; readonly clientId: string | undefined }[] = []
+  const log = keptLog()
+  const deps: PublicDeps = {
+    tenants: tenantsOf(aTenant()),
+    exchange: (_tenant, request) => {
+      exchanged.push(request)
+      return Promise.resolve({
+        accessToken: new Secret('issued.access.token'),
+        issuedTokenType: 'urn:ietf:params:oauth:token-type:access_token',
+        expiresIn: 300,
+        scope: undefined,
+      })
+    },
+    introspect: (_tenant, credentials, token) => {
+      introspected.push({
+        token: token.reveal(),
+        clientId: credentials.basic?.id ?? credentials.clientId,
+      })
+      return Promise.resolve({ active: false })
+    },
+    jwks: () => ({ body: '{"keys":[]}', etag: '"v1"' }),
+    random: createSystemRandom(),
+    log,
+    metrics: { httpRequest: () => undefined },
+    ...changes,
+  }
+  return { deps, exchanged, introspected, log }
+}
+
+/** Options of a public listener. */
+export const publicOptions = (): PublicOptions => ({
+  version: '0.0.0',
+  metadata: { signingAlgorithms: ['ES256'], assertionAlgorithms: ['ES256', 'RS256'] },
+})
+
+/** An admin listener's dependencies; `token(role)` is a credential of that role. */
+export function adminDeps(changes: Partial<AdminDeps> = {}) {
+  const log = keptLog()
+  const now = 1_000_000
+  const deps: AdminDeps = {
+    ready: () => Promise.resolve({ ready: true, reasons: [] }),
+    random: createSystemRandom(),
+    log,
+    metrics: {
+      httpRequest: () => undefined,
+      text: () => Promise.resolve('up 1\n'),
+      contentType: 'text/plain; version=0.0.4; charset=utf-8',
+    },
+    tokens: {
+      find: (hash) => {
+        const roles: readonly AdminRole[] = ['viewer', 'auditor', 'operator', 'security', 'admin']
+        const role = roles.find((candidate) => sha256(token(candidate)).equals(hash))
+        return Promise.resolve(role && { hash, role, by: `${role}@acme`, expiresAt: now + 1000 })
+      },
+    },
+    tenants: tenantsOf(aTenant()),
+    keys: {
+      list: () => Promise.resolve({ version: 1, keys: [] }),
+      rotate: () => Promise.resolve({ version: 2, keys: [] }),
+    },
+    preview: () =>
+      Promise.resolve({ outcome: 'refuse', code: 'no_roles', message: 'x', trace: [] }),
+    ledger: { find: () => Promise.resolve(undefined), recent: () => Promise.resolve([]) },
+    status: () => Promise.resolve({ version: '0.0.0' }),
+    describeConfig: () => ({ version: 1 }),
+    clock: { now: () => now },
+    ...changes,
+  }
+  return { deps, log }
+}
+
+/** A break-glass token that `adminDeps` knows. */
+export const token = (role: AdminRole) => `rma_${role}`
+
+/** The `Authorization` header of an operator. */
+export const as = (role: AdminRole) => ({ authorization: `Bearer ${token(role)}` })
+
+export const sha256 = (text: string) => createHash('sha256').update(text).digest()
+
+/** The JSON object of an answer. */
+export const jsonOf = (answer: LightMyRequestResponse) => answer.json<Record<string, unknown>>()

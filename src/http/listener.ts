@@ -1,0 +1,280 @@
+/** What all listeners share: one way in, one way to answer, one way to fail, one log line a request. */
+import type { IncomingMessage } from 'node:http'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { newTraceId, type Random } from '../lib/id.ts'
+import { Refusal } from '../lib/refusal.ts'
+import type { Log } from '../observe/log.ts'
+import type { Metrics } from '../observe/metrics.ts'
+import type { Tenant } from '../tenant/tenant.ts'
+import { answerClientError } from './client-error.ts'
+import { EdgeError } from './edge-error.ts'
+import { knownError } from './fastify-errors.ts'
+import { createFastifyServer, type SocketBounds, type TlsMaterial } from './fastify-server.ts'
+import { renderError } from './render-refusal.ts'
+import {
+  createRequestTarget,
+  openScope,
+  type RequestBudget,
+  type RequestScope,
+  type RequestTarget,
+  requestId,
+  scopeOf,
+} from './request-scope.ts'
+import { type Answer, createPathIndex, methodsOf, type RouteFacts } from './route.ts'
+import { securityHeaders } from './security-headers.ts'
+
+/** A request as routes see it. */
+export interface Call {
+  readonly scope: RequestScope
+  readonly method: string
+  readonly headers: IncomingMessage['headers']
+  /** Parameters of the path. */
+  readonly params: Readonly<Record<string, string>>
+  /** The bytes that came; undefined when there were none. */
+  readonly body: Buffer | undefined
+}
+
+/** What a listener is made of. */
+export interface ListenerParts<R extends ServedRoute> {
+  readonly name: 'public' | 'admin'
+  readonly log: Log
+  readonly metrics: Pick<Metrics, 'httpRequest'>
+  readonly random: Random
+  readonly routes: readonly R[]
+  readonly tls: TlsMaterial | undefined
+  readonly trustedProxies: readonly string[]
+  readonly bounds: Partial<SocketBounds> | undefined
+  /** Whose rules apply, and the path that is left for routing. */
+  readonly locate: (target: RequestTarget) => {
+    readonly tenant: Tenant | undefined
+    readonly path: string
+  }
+  /** Base of the `type` of errors; empty for none. */
+  readonly issuer: (scope: RequestScope) => string
+  /**
+   * Looks at a request before its body is read, unknown paths included; answers it, throws, or lets it pass. Spared those of a tenant
+   * without pages of its own, as there is nothing to look at. May add to the headers of the scope.
+   */
+  readonly before: (call: Call) => Early | Promise<Early>
+  readonly budget: RequestBudget
+}
+
+/** A route that can be asked. */
+export interface ServedRoute extends RouteFacts {
+  /** Does what the route is for; by now `before` has let the request pass. `signal` fires when its time is up. */
+  readonly handle: (call: Call, signal: AbortSignal) => Answer | Promise<Answer>
+}
+
+/** An answer that spares the route, or none. */
+export type Early = Answer | undefined
+
+/** A listener, complete but with no port open yet. */
+export function createListener<R extends ServedRoute>(parts: ListenerParts<R>): FastifyInstance {
+  const pathFacts = createPathIndex(parts.routes)
+  const fail = createFail(parts, pathFacts)
+  const enter = createEnter(parts)
+
+  const app = createFastifyServer({
+    tls: parts.tls,
+    bounds: parts.bounds,
+    enter,
+    requestIdOf: (message) => scopeOf(message).id,
+    fail: (error, request, reply) => {
+      // Fastify gave up before any hook of ours ran.
+      begin(request, reply)
+      fail(error, request, reply)
+    },
+    failConnection: (error, socket) => {
+      const id = newTraceId(parts.random)
+      parts.log.info({ listener: parts.name, requestId: id, cause: codeOf(error) }, 'bad request')
+      answerClientError(error, socket, id)
+    },
+  })
+
+  function begin(request: FastifyRequest, reply: FastifyReply): void {
+    // 'close' comes for every request exactly once, also when the caller went away before the answer.
+    reply.raw.on('close', () => logRequest(parts, request, reply))
+  }
+
+  app.setErrorHandler(fail)
+  app.setNotFoundHandler((request, reply) =>
+    fail(nothingHere(pathFacts(scopeOf(request.raw).path)?.methods), request, reply),
+  )
+  app.addHook('onRequest', (request, reply, done) => {
+    begin(request, reply)
+    const { tenant } = scopeOf(request.raw)
+    if (tenant !== undefined && tenant.corsOrigins.length === 0) {
+      done()
+      return
+    }
+    const settle = (early: Early): void => {
+      if (early) send(reply, early)
+      else done()
+    }
+    try {
+      const early = parts.before(callOf(request))
+      if (early instanceof Promise) early.then(settle, done)
+      else settle(early)
+    } catch (error) {
+      done(error instanceof Error ? error : new TypeError('not an error'))
+    }
+  })
+  for (const route of parts.routes) {
+    app.route({
+      method: [...methodsOf(route.method)],
+      url: route.path,
+      // No async function here: Fastify would await its promise, and each promise costs every exchange.
+      handler: (request, reply) => {
+        const call = callOf(request)
+        call.scope.quiet = route.quiet ?? false
+        const answer = route.handle(call, parts.budget.signal(performance.now()))
+        if (!(answer instanceof Promise)) {
+          send(reply, answer)
+          return
+        }
+        answer.then(
+          (settled) => send(reply, settled),
+          (error: unknown) => fail(error, request, reply),
+        )
+      },
+    })
+  }
+  return app
+}
+
+/** Opens the scope of a request and says what path is to be routed: below the issuer, and without the query. */
+function createEnter<R extends ServedRoute>(
+  parts: ListenerParts<R>,
+): (message: IncomingMessage) => string {
+  const targetOf = createRequestTarget(parts.trustedProxies)
+  const always = Object.entries(securityHeaders(parts.tls !== undefined)).flat()
+  return (message) => {
+    const target = targetOf(message)
+    const { tenant, path } = parts.locate(target)
+    const traceparent = message.headers['traceparent']
+    openScope(message, {
+      id: requestId(typeof traceparent === 'string' ? traceparent : undefined, parts.random),
+      startedAt: performance.now(),
+      path,
+      query: target.query,
+      tenant,
+      always,
+    })
+    return path
+  }
+}
+
+/** The one place where an error becomes an answer. */
+function createFail<R extends ServedRoute>(
+  parts: ListenerParts<R>,
+  pathFacts: ReturnType<typeof createPathIndex<R>>,
+): (error: unknown, request: FastifyRequest, reply: FastifyReply) => FastifyReply {
+  return (error, request, reply) => {
+    const scope = scopeOf(request.raw)
+    const known = knownError(error)
+    scope.errorCode = known.code
+    scope.cause = known.cause
+    if (known.code === 'internal') {
+      parts.log.error(
+        { err: known.cause ?? known, requestId: scope.id, tenant: scope.tenant?.name },
+        'request failed on a bug',
+      )
+    }
+    const answer = renderError(known, {
+      style: pathFacts(scope.path)?.routes[0]?.errors ?? 'api',
+      accept: request.headers.accept,
+      issuer: parts.issuer(scope),
+      requestId: scope.id,
+      challenge: !scope.credentialInBody,
+    })
+    return send(reply, answer)
+  }
+}
+
+function nothingHere(methods: readonly string[] | undefined): Refusal | EdgeError {
+  if (!methods) return new EdgeError('not_found', 'There is nothing at this path.')
+  return new Refusal('method_not_allowed', 'The path exists, but not for this method.', {
+    headers: { allow: methods.join(', ') },
+  })
+}
+
+function callOf(request: FastifyRequest): Call {
+  return {
+    scope: scopeOf(request.raw),
+    method: request.method,
+    headers: request.headers,
+    params: isTexts(request.params) ? request.params : {},
+    body: Buffer.isBuffer(request.body) ? request.body : undefined,
+  }
+}
+
+function isTexts(value: unknown): value is Readonly<Record<string, string>> {
+  return typeof value === 'object' && value !== null
+}
+
+/**
+ * Writes an answer in one go, straight to Node: by Fastify's way every header is looked at several times, which is most of what a
+ * framework costs here. Fastify is told that the answer is taken care of.
+ */
+function send(reply: FastifyReply, answer: Answer): FastifyReply {
+  const { raw } = reply.hijack()
+  const scope = scopeOf(reply.request.raw)
+  const lines = [...scope.always, 'x-request-id', scope.id]
+  for (const name in answer.headers) {
+    // What the answer says of itself comes before what every answer says.
+    const value = answer.headers[name] ?? ''
+    const at = lines.indexOf(name)
+    if (at === -1) lines.push(name, value)
+    else lines[at + 1] = value
+  }
+  addEarlyHeaders(lines, scope.headers)
+  if (answer.body !== undefined)
+    lines.push('content-length', String(Buffer.byteLength(answer.body)))
+  raw.writeHead(answer.status, lines)
+  raw.end(answer.body)
+  return reply
+}
+
+/** What `before` found the answer to vary by still counts when the answer varies by more. */
+function addEarlyHeaders(lines: string[], early: readonly string[]): void {
+  for (let at = 0; at < early.length; at += 2) {
+    const [name = '', value = ''] = early.slice(at, at + 2)
+    const there = name === 'vary' ? lines.indexOf(name) : -1
+    if (there === -1) lines.push(name, value)
+    else lines[there + 1] = `${value}, ${lines[there + 1] ?? ''}`
+  }
+}
+
+/** One line a request: names and codes only, never a body, a URL or a header. */
+function logRequest<R extends ServedRoute>(
+  parts: ListenerParts<R>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  const scope = scopeOf(request.raw)
+  const milliseconds = performance.now() - scope.startedAt
+  const route = request.routeOptions.url ?? 'unmatched'
+  const status = reply.raw.headersSent ? reply.raw.statusCode : 499
+  const quiet = scope.quiet
+  parts.metrics.httpRequest(parts.name, route, status, milliseconds / 1000)
+  parts.log[quiet && status < 400 ? 'debug' : 'info'](
+    {
+      listener: parts.name,
+      tenant: scope.tenant?.name,
+      method: request.method,
+      route,
+      status,
+      code: scope.errorCode,
+      cause: scope.cause instanceof Error ? scope.cause.message : undefined,
+      client: scope.clientId,
+      operator: scope.operator?.by,
+      requestId: scope.id,
+      ms: Math.round(milliseconds * 100) / 100,
+    },
+    'request',
+  )
+}
+
+function codeOf(error: Error): string | undefined {
+  return 'code' in error && typeof error.code === 'string' ? error.code : undefined
+}

@@ -1,0 +1,37 @@
+import type { Exchange } from '../../exchange/exchange.ts'
+import type { Introspect } from '../../issued/introspect.ts'
+import type { Random } from '../../lib/id.ts'
+import type { Log } from '../../observe/log.ts'
+import type { Metrics } from '../../observe/metrics.ts'
+import type { Tenants } from '../../tenant/resolve.ts'
+import type { Tenant } from '../../tenant/tenant.ts'
+import type { TaggedDocument } from '../conditional.ts'
+import type { SocketBounds, TlsMaterial } from '../fastify-server.ts'
+import type { MetadataOptions } from './metadata.ts'
+
+/** What the public listener serves. */
+export interface PublicDeps {
+  readonly tenants: Tenants
+  readonly exchange: Exchange
+  readonly introspect: Introspect
+  /** The JWK Set of the tenant, already rendered; asked at every request, so it answers from memory. */
+  readonly jwks: (tenant: Tenant) => TaggedDocument | Promise<TaggedDocument>
+  readonly random: Random
+  readonly log: Log
+  /** Only requests are counted here; outcomes of exchanges and introspections are counted where they are decided. */
+  readonly metrics: Pick<Metrics, 'httpRequest'>
+}
+
+/** How the public listener serves it. */
+export interface PublicOptions {
+  /** Of the product, for `/openapi.json`. */
+  readonly version: string
+  readonly metadata: MetadataOptions
+  readonly tls?: TlsMaterial | undefined
+  /** Networks whose `X-Forwarded-Host` is believed. */
+  readonly trustedProxies?: readonly string[]
+  /** Left out: 5000. */
+  readonly requestBudgetMilliseconds?: number
+  /** Where they differ from the defaults of the listener. */
+  readonly bounds?: Partial<SocketBounds>
+}

@@ -1,0 +1,108 @@
+import Type from 'typebox'
+import type { Tenant } from '../../tenant/tenant.ts'
+import { conditional, type TaggedDocument, tagged } from '../conditional.ts'
+import type { ParameterFacts } from '../operation.ts'
+import { tenantOf } from '../request-scope.ts'
+import { CROSS_ORIGIN } from '../security-headers.ts'
+import type { PublicDeps } from './deps.ts'
+import { type MetadataOptions, openidConfiguration, serverMetadata } from './metadata.ts'
+import type { PublicRoute } from './route.ts'
+import { JWKS, METADATA } from './schemas.ts'
+
+/**
+ * Verifiers keep what they have for five minutes, and for a day while they cannot reach us (RFC 5861 §4). `publishAhead` of the
+ * key ring has to cover both: whoever lengthens these lengthens that.
+ */
+const CACHED = { 'cache-control': 'public, max-age=300, stale-if-error=86400' } as const
+
+const IF_NONE_MATCH: ParameterFacts = {
+  name: 'If-None-Match',
+  in: 'header',
+  description: 'Entity tag of the copy at hand.',
+  schema: Type.String(),
+}
+
+/** GET /jwks and its alias (RFC 7517 §5). */
+export function jwksRoutes(jwks: PublicDeps['jwks']): readonly PublicRoute[] {
+  const type = 'application/jwk-set+json'
+  return ['/jwks', '/.well-known/jwks.json'].map((path) => ({
+    method: 'GET',
+    path,
+    errors: 'oauth',
+    cors: true,
+    operation: {
+      id: path === '/jwks' ? 'jwks' : 'jwksAlias',
+      summary: 'Public keys of the tokens issued here (RFC 7517)',
+      security: [],
+      parameters: [IF_NONE_MATCH],
+      answers: {
+        200: { type, schema: JWKS },
+        304: { description: 'The copy at hand is current.' },
+      },
+      refusals: [404, 405, 500, 503],
+    },
+    async handle({ scope, headers }) {
+      const document = await jwks(tenantOf(scope))
+      return conditional(document, headers['if-none-match'], {
+        'content-type': type,
+        ...CACHED,
+        ...CROSS_ORIGIN,
+      })
+    },
+  }))
+}
+
+/** Both metadata documents; a tenant's are written once, as a changed configuration brings a new tenant object. */
+export function metadataRoutes(options: MetadataOptions): readonly PublicRoute[] {
+  return [
+    metadataRoute(
+      '/.well-known/oauth-authorization-server',
+      'serverMetadata',
+      'Metadata of the issuer (RFC 8414)',
+      (tenant) => serverMetadata(tenant, options),
+    ),
+    metadataRoute(
+      '/.well-known/openid-configuration',
+      'openidConfiguration',
+      'The same for readers of OpenID discovery',
+      (tenant) => openidConfiguration(tenant, options),
+    ),
+  ]
+}
+
+function metadataRoute(
+  path: string,
+  id: string,
+  summary: string,
+  write: (tenant: Tenant) => object,
+): PublicRoute {
+  const written = new WeakMap<Tenant, TaggedDocument>()
+  const documentOf = (tenant: Tenant): TaggedDocument => {
+    const document = written.get(tenant) ?? tagged(JSON.stringify(write(tenant)))
+    written.set(tenant, document)
+    return document
+  }
+  return {
+    method: 'GET',
+    path,
+    errors: 'oauth',
+    cors: true,
+    operation: {
+      id,
+      summary,
+      security: [],
+      parameters: [IF_NONE_MATCH],
+      answers: {
+        200: { type: 'application/json', schema: METADATA },
+        304: { description: 'The copy at hand is current.' },
+      },
+      refusals: [404, 405, 500],
+    },
+    handle: ({ scope, headers }) =>
+      conditional(documentOf(tenantOf(scope)), headers['if-none-match'], {
+        'content-type': 'application/json',
+        ...CACHED,
+        ...CROSS_ORIGIN,
+      }),
+  }
+}

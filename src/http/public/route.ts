@@ -1,0 +1,9 @@
+import type { Call } from '../listener.ts'
+import type { Answer, RouteFacts } from '../route.ts'
+
+/** A route of the public listener. */
+export interface PublicRoute extends RouteFacts {
+  /** Pages of the tenant's origins may read its answers. */
+  readonly cors: boolean
+  readonly handle: (call: Call, signal: AbortSignal) => Answer | Promise<Answer>
+}
