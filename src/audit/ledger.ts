@@ -1,5 +1,5 @@
-import type { Evidence, TraceStep } from '../policy/decision.ts'
 import type { RefusalCode } from '../lib/refusal.ts'
+import type { Evidence, TraceStep } from '../policy/decision.ts'
 
 /** What an entry says happened. */
 export type LedgerEvent = 'issued' | 'refused' | 'key' | 'admin'

@@ -1,6 +1,6 @@
 import type { PresentedCredentials } from '../client/credentials.ts'
 import type { Client } from '../client/options.ts'
-import { type Clock, numericDate } from '../lib/clock.ts'
+import type { Clock } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { Secret } from '../lib/secret.ts'
 import type { EntitlementEvidence, Evidence, RequestEvidence } from '../policy/decision.ts'
@@ -163,7 +163,7 @@ export function gatherEvidence(
   entitlements: EntitlementEvidence,
 ): Evidence {
   return {
-    now: numericDate(clock.now()),
+    now: Math.floor(clock.now() / 1000),
     clientId: client.id,
     request: request.wanted,
     subject: subject.evidence,

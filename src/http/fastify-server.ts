@@ -40,6 +40,12 @@ export interface ServerParts {
   /** Called first for each request; returns the path to route. */
   readonly enter: (message: IncomingMessage) => string
   readonly requestIdOf: (message: IncomingMessage) => string
+  /** Takes a body as it is. */
+  readonly takeBody: (
+    request: FastifyRequest,
+    body: Buffer,
+    done: (error: null, body: Buffer) => void,
+  ) => void
   /** Answers an error. */
   readonly fail: (error: unknown, request: FastifyRequest, reply: FastifyReply) => void
   /** Answers what never became a request. */
@@ -54,8 +60,8 @@ export function createFastifyServer(parts: ServerParts): FastifyInstance {
     bodyLimit: MOST_BODY_BYTES,
     exposeHeadRoutes: false,
     requestIdHeader: false,
-    genReqId: (message) => parts.requestIdOf(message),
-    rewriteUrl: (message) => parts.enter(message),
+    genReqId: parts.requestIdOf,
+    rewriteUrl: parts.enter,
     // While we close, requests that still arrive on open connections are served: the load balancer has not heard yet.
     return503OnClosing: false,
     forceCloseConnections: 'idle',
@@ -67,9 +73,7 @@ export function createFastifyServer(parts: ServerParts): FastifyInstance {
     },
   })
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => {
-    done(null, body)
-  })
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, parts.takeBody)
   return app
 }
 

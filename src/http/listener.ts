@@ -79,6 +79,7 @@ export function createListener<R extends ServedRoute>(parts: ListenerParts<R>): 
     bounds: parts.bounds,
     enter,
     requestIdOf: (message) => scopeOf(message).id,
+    takeBody: (_request, body, done) => done(null, body),
     fail: (error, request, reply) => {
       // Fastify gave up before any hook of ours ran.
       begin(request, reply)

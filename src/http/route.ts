@@ -59,11 +59,10 @@ export interface Answer {
 /** For everything that holds a token, says whether one is good, or is about one caller (RFC 6749 §5.1, RFC 7662 §4). */
 export const NO_STORE = { 'cache-control': 'no-store', pragma: 'no-cache' } as const
 
+/** Headers of a JSON answer that nobody may keep. */
+export const PRIVATE_JSON = { 'content-type': 'application/json', ...NO_STORE } as const
+
 /** A JSON answer that nobody may keep. */
 export function privateJson(value: unknown): Answer {
-  return {
-    status: 200,
-    headers: { 'content-type': 'application/json', ...NO_STORE },
-    body: JSON.stringify(value),
-  }
+  return { status: 200, headers: PRIVATE_JSON, body: JSON.stringify(value) }
 }

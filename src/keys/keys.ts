@@ -78,12 +78,18 @@ const REREAD_TIMEOUT_MILLISECONDS = 2000
 export function createKeys(deps: KeysDeps, options: () => KeysSettings): Keys {
   const halves = createPrivateHalves(deps)
   const tenants = new Map<string, TenantRing>()
+  const views = new Map<string, RingView>()
 
   function ringOf(tenant: string): TenantRing {
     const known = tenants.get(tenant)
     if (known) return known
     const created = createTenantRing(
-      { rings: deps.rings, halves, clock: deps.clock },
+      {
+        rings: deps.rings,
+        halves,
+        clock: deps.clock,
+        show: (view) => views.set(tenant, view),
+      },
       tenant,
       options,
     )
@@ -92,7 +98,7 @@ export function createKeys(deps: KeysDeps, options: () => KeysSettings): Keys {
   }
 
   function viewOf(tenant: string): RingView {
-    const view = tenants.get(tenant)?.view()
+    const view = views.get(tenant)
     if (!view) throw unavailable(new Error(`the key ring of tenant ${tenant} was not opened`))
     return view
   }

@@ -34,8 +34,6 @@ export interface Rotation {
 
 /** The ring of one tenant as this process knows it. */
 export interface TenantRing {
-  /** What requests use; undefined until the ring was read. */
-  view(): RingView | undefined
   open(algorithms: readonly SigningAlgorithm[], signal: AbortSignal): Promise<void>
   /** Follows what others did to the ring. The read it waits for starts after this call. */
   reread(signal: AbortSignal): Promise<void>
@@ -51,6 +49,8 @@ export interface TenantRingDeps {
   readonly rings: RingStore
   readonly halves: PrivateHalves
   readonly clock: Clock
+  /** Told what requests are to use, each time that changes. */
+  readonly show: (view: RingView) => void
 }
 
 /** A ring in constant use by others is written at most this often before the change is given up. */
@@ -58,7 +58,7 @@ const ATTEMPTS = 8
 
 /** Reads, creates and changes the ring of `tenant`. */
 export function createTenantRing(
-  { rings, halves, clock }: TenantRingDeps,
+  { rings, halves, clock, show: tell }: TenantRingDeps,
   tenant: string,
   policy: () => RingPolicy,
 ): TenantRing {
@@ -74,7 +74,9 @@ export function createTenantRing(
   }
 
   function show(ring: Ring): void {
-    if (view?.ring.version !== ring.version) view = viewRing(tenant, ring)
+    if (view?.ring.version === ring.version) return
+    view = viewRing(tenant, ring)
+    tell(view)
   }
 
   /** Makes `ring` the one in use; gives the keys that could not be loaded. */
@@ -212,7 +214,6 @@ export function createTenantRing(
   }
 
   return {
-    view: () => view,
     open: (algorithms, signal) => exclusive(() => open(algorithms, signal)),
     reread,
     rotate,

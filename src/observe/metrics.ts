@@ -76,7 +76,12 @@ export function createMetrics(
       introspections.labels({ tenant, active: String(active) }).inc(),
     ledgerAppend: (seconds) => ledger.observe(seconds),
     gauge(name, help, read) {
-      const gauge: Gauge = new Gauge({ name, help, registers: [], collect: () => gauge.set(read()) })
+      const gauge: Gauge = new Gauge({
+        name,
+        help,
+        registers: [],
+        collect: () => gauge.set(read()),
+      })
       registry.registerMetric(gauge)
     },
   }

@@ -73,7 +73,8 @@ export function createPublicKeys(
 
   return {
     async keyFor(source, algorithms, hint, signal) {
-      if (!allowsAlgorithm(algorithms, hint.alg)) {
+      // The other spelling of an algorithm is looked for only where the plain one is not listed.
+      if (!algorithms.includes(hint.alg) && !allowsAlgorithm(algorithms, hint.alg)) {
         throw new Refusal(
           'algorithm_not_allowed',
           'The token was signed by an algorithm that is not accepted from its issuer.',
@@ -102,7 +103,7 @@ function fitting(key: VerificationKey | undefined, hint: KeyHint): VerificationK
     )
   }
   // Each key has exactly one algorithm; a token that names another is refused before any cryptography (RFC 8725 §3.1).
-  if (!isSameAlgorithm(key.alg, hint.alg))
+  if (key.alg !== hint.alg && !isSameAlgorithm(key.alg, hint.alg))
     throw new Refusal(
       'algorithm_not_allowed',
       'The token named a key that is tied to another algorithm.',

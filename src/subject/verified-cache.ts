@@ -82,7 +82,7 @@ export function createVerifiedCache(
   return {
     open(tenant, token, limits) {
       // Before the digest: what is too long is not worth hashing, and a limit lowered a moment ago holds at once.
-      checkTokenSize(token, limits)
+      if (token.length > limits.tokenBytes) checkTokenSize(token, limits)
       const name = `${tenant} ${hash('sha256', token, 'base64url')}`
       const known = remembered(name)
       if (known !== undefined) return known

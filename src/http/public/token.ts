@@ -10,7 +10,7 @@ import { Refusal } from '../../lib/refusal.ts'
 import { carriesCredential, FORM_TYPE, parseForm, presentedCredentials } from '../form.ts'
 import type { Call } from '../listener.ts'
 import { noteClient, tenantOf } from '../request-scope.ts'
-import { type Answer, privateJson } from '../route.ts'
+import { type Answer, PRIVATE_JSON } from '../route.ts'
 import type { PublicRoute } from './route.ts'
 import { TOKEN_ANSWER, TOKEN_FORM } from './schemas.ts'
 
@@ -41,7 +41,7 @@ export function tokenRoute(exchange: Exchange): PublicRoute {
 
 /** The successful answer of either exchange. */
 export function exchanged(response: Awaited<ReturnType<Exchange>>): Answer {
-  return privateJson(responseBody(response))
+  return { status: 200, headers: PRIVATE_JSON, body: JSON.stringify(responseBody(response)) }
 }
 
 /** The parameters and credentials of a form; what the log may say of them is noted. */
