@@ -30,7 +30,7 @@ import type { PrivateKeyStore, RingStore } from './keys/store.ts'
 import { type Clock, systemClock } from './lib/clock.ts'
 import { createSystemRandom, type Random } from './lib/id.ts'
 import { VERSION } from './lib/version.ts'
-import { createLog, type Log } from './observe/log.ts'
+import { createLog, createLogDestination, type Log } from './observe/log.ts'
 import { createMetrics, type Metrics } from './observe/metrics.ts'
 import { createPolicyRules } from './policy/decide.ts'
 import { TOKEN_TTL_CAP_SECONDS } from './policy/options.ts'
@@ -81,6 +81,7 @@ export interface Deployment {
   close(): Promise<void>
 }
 
+const STDERR = 2
 const BOOT_MILLISECONDS = 10_000
 const DRAIN_MILLISECONDS = 8000
 const FOLLOW_KEYS_MILLISECONDS = 1000
@@ -165,7 +166,7 @@ export async function compose(config: Config, parts: Partial<Parts> = {}): Promi
 async function prepare(config: Config, parts: Partial<Parts>): Promise<Ground> {
   const clock = parts.clock ?? systemClock
   const random = parts.random ?? createSystemRandom()
-  const log = parts.log ?? createLog(process.stderr)
+  const log = parts.log ?? createLog(createLogDestination(STDERR))
   const stores = parts.stores ?? (await openStores(config, { clock, random }))
   const { rings, privateKeys } = stores
   const keys = createKeys(

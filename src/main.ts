@@ -1,21 +1,25 @@
 #!/usr/bin/env node
 /** Process entry: which command, and how it ends. */
 import { Command, CommanderError } from 'commander'
-import { accessCommand } from './cli/access.ts'
-import { adminCommand } from './cli/admin.ts'
-import { clientCommand } from './cli/client.ts'
-import { configCommand } from './cli/config.ts'
 import { EXIT } from './cli/exit-codes.ts'
-import { keysCommand } from './cli/keys.ts'
-import { serveCommand } from './cli/serve.ts'
-import { statusCommand } from './cli/status.ts'
 import { CommandFailure, processTerminal } from './cli/terminal.ts'
-import { tokenCommand } from './cli/token.ts'
-import { upCommand } from './cli/up.ts'
 import { machineFiles } from './config/files.ts'
 import { VERSION } from './lib/version.ts'
 
 const terminal = processTerminal(machineFiles)
+
+/** Each command is loaded when it is asked for: a server need not carry what only a person at a prompt uses. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  up: async () => (await import('./cli/up.ts')).upCommand(terminal),
+  serve: async () => (await import('./cli/serve.ts')).serveCommand(terminal),
+  status: async () => (await import('./cli/status.ts')).statusCommand(terminal),
+  config: async () => (await import('./cli/config.ts')).configCommand(terminal),
+  token: async () => (await import('./cli/token.ts')).tokenCommand(terminal),
+  access: async () => (await import('./cli/access.ts')).accessCommand(terminal),
+  keys: async () => (await import('./cli/keys.ts')).keysCommand(terminal),
+  client: async () => (await import('./cli/client.ts')).clientCommand(terminal),
+  admin: async () => (await import('./cli/admin.ts')).adminCommand(terminal),
+}
 
 const program = new Command('rolemint')
   .description("Exchanges a user's IdP token for a role-carrying token of its own.")
@@ -23,18 +27,12 @@ const program = new Command('rolemint')
   .showSuggestionAfterError()
   .exitOverride()
 
-for (const command of [
-  upCommand(terminal),
-  serveCommand(terminal),
-  statusCommand(terminal),
-  configCommand(terminal),
-  tokenCommand(terminal),
-  accessCommand(terminal),
-  keysCommand(terminal),
-  clientCommand(terminal),
-  adminCommand(terminal),
-]) {
-  program.addCommand(command)
+const [asked = ''] = process.argv.slice(2)
+// Anything else than a command is help, a version or a mistake, and those need to know them all.
+const wanted = Object.hasOwn(COMMANDS, asked) ? [asked] : Object.keys(COMMANDS)
+for (const name of wanted) {
+  const command = await COMMANDS[name]?.()
+  if (command) program.addCommand(command)
 }
 
 try {

@@ -4,6 +4,7 @@ import type { Loaded } from '../config/load.ts'
 import { effectiveTree } from '../config/show.ts'
 import { EXIT } from './exit-codes.ts'
 import { loadOrExplain } from './load-or-explain.ts'
+import { releaseStartupMemory } from './startup-memory.ts'
 import { CommandFailure, type Terminal } from './terminal.ts'
 
 /** `rolemint serve -c FILE`: runs a deployment until it is told to stop. */
@@ -15,6 +16,7 @@ export function serveCommand(terminal: Terminal): Command {
     .action(async (options: { config: string; set?: readonly string[] }) => {
       const loaded = loadOrExplain(terminal, options.config, settings(options.set))
       const deployment = await start(loaded)
+      releaseStartupMemory()
       const { public: open, admin } = await deployment.listen()
       terminal.stderr(
         `rolemint serves ${loaded.config.tenants.size} tenants at ${open}, admin ${admin}\n`,

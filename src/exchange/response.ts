@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Keys, SigningKey } from '../keys/keys.ts'
 import type { Clock } from '../lib/clock.ts'
 import { newTokenId, type Random } from '../lib/id.ts'
@@ -51,7 +51,7 @@ export function createIssuing(deps: { readonly keys: Keys; readonly random: Rand
         key,
         claims,
         signingInput,
-        digest: createHash('sha256').update(signingInput).digest(),
+        digest: hash('sha256', signingInput, 'buffer'),
         grant,
       }
     },

@@ -10,6 +10,7 @@ import {
   parseCompactJws,
 } from './jws.ts'
 import type { VerificationKey } from './keys.ts'
+import type { OwnClaims } from './own-token.ts'
 import { verifySignature } from './signature.ts'
 
 /** Bounds of the verified-token cache. */
@@ -35,7 +36,7 @@ export interface OpenedToken extends JwsHeader {
 
 /**
  * Spares the parsing and the signature check of a token that was found genuine a moment ago; nothing else. Issuer, algorithm, times,
- * audience, type, presenter, once-only and ledger membership are judged on every use.
+ * audience, type and once-only ids are judged on every use.
  *
  * - Key: tenant and SHA-256 of the whole token, signature included. A shorter digest, or one of header and payload only, would hand one
  *   token's verdict to another (CVE-2026-35039). The issuer need not be part of it: it is inside the token.
@@ -54,6 +55,11 @@ export interface VerifiedCache {
    * @throws {Refusal} `invalid_signature`
    */
   confirm(token: string, opened: OpenedToken, key: VerificationKey): void
+  /**
+   * Claims of tokens of our own that the ledger was seen to hold. A record is never taken back, so what was recorded once need not be
+   * asked for again while the entry lives; that a token is not recorded is never remembered.
+   */
+  readonly recorded: WeakMap<OpenedToken, OwnClaims>
 }
 
 interface Entry {
@@ -80,6 +86,7 @@ export function createVerifiedCache(
   }
 
   return {
+    recorded: new WeakMap(),
     open(tenant, token, limits) {
       // Before the digest: what is too long is not worth hashing, and a limit lowered a moment ago holds at once.
       if (token.length > limits.tokenBytes) checkTokenSize(token, limits)

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { hash, timingSafeEqual } from 'node:crypto'
 import type { Random } from '../../lib/id.ts'
 import { Secret } from '../../lib/secret.ts'
 import { notAuthenticated } from '../failure.ts'
@@ -56,5 +56,5 @@ export function newClientSecret(random: Random): NewClientSecret {
 
 /** SHA-256 of a secret as it is sent. */
 export function secretDigest(text: string): Buffer {
-  return createHash('sha256').update(text, 'utf8').digest()
+  return hash('sha256', text, 'buffer')
 }
