@@ -75,7 +75,7 @@ export function upCommand(terminal: Terminal): Command {
 /** What of `demo/` is used here. Those files are no part of the build, so they are described rather than imported. */
 interface DemoParts {
   readonly idp: {
-    startDemoIdp(): Promise<{
+    readonly startDemoIdp: () => Promise<{
       readonly issuer: string
       tokenFor(user: string): Promise<string>
       close(): Promise<void>
@@ -87,7 +87,7 @@ interface DemoParts {
     }): Promise<{ readonly url: string; close(): Promise<void> }>
   }
   readonly config: {
-    demoConfig(places: Readonly<Record<string, string>>): string
+    readonly demoConfig: (places: Readonly<Record<string, string>>) => string
   }
 }
 

@@ -3,7 +3,7 @@ import { isRefusal, Refusal, type RefusalCode } from '../lib/refusal.ts'
 import { prefers } from './accept.ts'
 import { type EdgeCode, EdgeError } from './edge-error.ts'
 import { ERROR_CATALOGUE } from './error-catalogue.ts'
-import { type Answer, NO_STORE } from './route.ts'
+import { type Answer, type ErrorStyle, NO_STORE } from './route.ts'
 
 /** `error` values (RFC 6749 §5.2, RFC 8693 §2.2.2); the last two are RFC 6749 §4.1.2.1's, used here for want of others. */
 type OAuthError =
@@ -82,9 +82,6 @@ const ALL_RENDERINGS: Readonly<Record<RefusalCode | EdgeCode, Rendering>> = {
   ...RENDERINGS,
   ...EDGE_RENDERINGS,
 }
-
-/** `oauth` speaks RFC 6749 unless asked for problems; `api` always answers a problem (RFC 9457). */
-export type ErrorStyle = 'oauth' | 'api'
 
 /** What an error's looks depend on besides the error. */
 export interface ErrorContext {

@@ -1,5 +1,7 @@
 import type { Operation } from './operation.ts'
-import type { ErrorStyle } from './render-refusal.ts'
+
+/** `oauth` speaks RFC 6749 unless asked for problems; `api` always answers a problem (RFC 9457). */
+export type ErrorStyle = 'oauth' | 'api'
 
 /** What every route of any listener says about itself; routing, 405, the error style and OpenAPI all come from it. */
 export interface RouteFacts {

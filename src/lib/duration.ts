@@ -17,15 +17,6 @@ export function parseDuration(text: string): number | undefined {
   return Number(match[1]) * unit(UNITS, match[2])
 }
 
-/** The shortest exact spelling of a duration: 43200000 is `12h`. */
-export function formatDuration(milliseconds: number): string {
-  for (const [name, length] of [...UNITS].toReversed()) {
-    if (milliseconds >= length && milliseconds % length === 0)
-      return `${milliseconds / length}${name}`
-  }
-  return `${milliseconds}ms`
-}
-
 const SIZES = new Map([
   ['B', 1],
   ['KiB', 1024],

@@ -7,9 +7,10 @@ import { type CheckedClaims, isNumericDate, wrongType } from './claims.ts'
 import { readAct, readMayAct } from './delegation.ts'
 import type { Claims } from './jws.ts'
 import type { Idp } from './options.ts'
-import type { OwnClaims, OwnToken } from './own-token.ts'
+import type { OwnToken } from './own-token.ts'
 import { readPresenter } from './presenter.ts'
 import { readUserName, upnPinKey } from './upn.ts'
+import type { OwnClaims } from './verified.ts'
 
 const MAX_STATEMENT_CHARACTERS = 256
 const MAX_METHODS = 32

@@ -3,7 +3,6 @@ import type { Clock } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Secret } from '../lib/secret.ts'
 import { isJsonObject } from '../lib/strict-json.ts'
-import type { Act } from '../policy/decision.ts'
 import type { Tenant } from '../tenant/tenant.ts'
 import {
   checkTimes,
@@ -18,6 +17,7 @@ import { type Claims, foldMediaType } from './jws.ts'
 import type { VerificationKey } from './keys.ts'
 import type { AlgorithmName, TokenLimits } from './options.ts'
 import { isSameAlgorithm } from './signature.ts'
+import type { OwnClaims } from './verified.ts'
 import type { OpenedToken, VerifiedCache } from './verified-cache.ts'
 
 /** What this room must be told about tokens of our own. */
@@ -45,27 +45,6 @@ export interface OwnTokenDeps {
   readonly own: OwnTokens
   readonly cache: VerifiedCache
   readonly clock: Clock
-}
-
-/** The claims of a token of ours, with their types established. */
-export interface OwnClaims {
-  readonly iss: string
-  readonly sub: string
-  readonly aud: readonly string[]
-  readonly exp: number
-  readonly iat: number
-  readonly jti: string
-  readonly clientId: string
-  readonly idp: string
-  readonly roles: readonly string[]
-  readonly scopes: readonly string[]
-  readonly upn: string | undefined
-  readonly originJti: string
-  /** Ancestors, root first. */
-  readonly lineage: readonly string[]
-  readonly sessionExp: number
-  readonly act: Act | undefined
-  readonly cnf: Readonly<Record<string, unknown>> | undefined
 }
 
 /** A token of ours that is genuine, recorded and within its times. */

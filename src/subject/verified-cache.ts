@@ -10,8 +10,8 @@ import {
   parseCompactJws,
 } from './jws.ts'
 import type { VerificationKey } from './keys.ts'
-import type { OwnClaims } from './own-token.ts'
 import { verifySignature } from './signature.ts'
+import type { OwnClaims } from './verified.ts'
 
 /** Bounds of the verified-token cache. */
 export interface VerifiedCacheOptions {

@@ -1,6 +1,6 @@
 import type { Claim } from '../audit/ledger.ts'
 import type { Secret } from '../lib/secret.ts'
-import type { ActorEvidence, SubjectEvidence } from '../policy/decision.ts'
+import type { Act, ActorEvidence, SubjectEvidence } from '../policy/decision.ts'
 
 /** Token types a caller may declare (RFC 8693 §3). */
 export type DeclaredTokenType = 'jwt' | 'id_token' | 'access_token'
@@ -28,4 +28,25 @@ export interface VerifiedActor {
   readonly evidence: ActorEvidence
   readonly usableUntil: number
   readonly claims: readonly Claim[]
+}
+
+/** The claims of a token of ours, with their types established. */
+export interface OwnClaims {
+  readonly iss: string
+  readonly sub: string
+  readonly aud: readonly string[]
+  readonly exp: number
+  readonly iat: number
+  readonly jti: string
+  readonly clientId: string
+  readonly idp: string
+  readonly roles: readonly string[]
+  readonly scopes: readonly string[]
+  readonly upn: string | undefined
+  readonly originJti: string
+  /** Ancestors, root first. */
+  readonly lineage: readonly string[]
+  readonly sessionExp: number
+  readonly act: Act | undefined
+  readonly cnf: Readonly<Record<string, unknown>> | undefined
 }

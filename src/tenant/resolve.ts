@@ -18,7 +18,7 @@ export interface Resolved {
 
 /** Finds whose rules apply to a request. */
 export interface Tenants {
-  resolve(target: Target): Resolved
+  readonly resolve: (target: Target) => Resolved
   byName(name: string): Tenant | undefined
   all(): readonly Tenant[]
 }

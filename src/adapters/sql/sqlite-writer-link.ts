@@ -14,7 +14,7 @@ import {
 /** The main thread's end of the writer thread. */
 export interface WriterLink {
   /** Commits the writes in one transaction; at most one call at a time. Rejects when nothing is known to be durable. */
-  commit(writes: readonly Write[]): Promise<Outcomes>
+  readonly commit: (writes: readonly Write[]) => Promise<Outcomes>
   close(): Promise<void>
 }
 
