@@ -82,9 +82,9 @@ interface DemoParts {
     }>
   }
   readonly entitlements: {
-    startDemoEntitlements(options: {
+    readonly startDemoEntitlements: (options: {
       readonly bearer: string
-    }): Promise<{ readonly url: string; close(): Promise<void> }>
+    }) => Promise<{ readonly url: string; close(): Promise<void> }>
   }
   readonly config: {
     readonly demoConfig: (places: Readonly<Record<string, string>>) => string
