@@ -10,10 +10,10 @@ import type { PublicRoute } from './route.ts'
 import { JWKS, METADATA } from './schemas.ts'
 
 /**
- * Verifiers keep what they have for five minutes, and for a day while they cannot reach us (RFC 5861 §4). `publishAhead` of the
+ * Verifiers keep what they have for five minutes, and for half a day while they cannot reach us (RFC 5861 §4). `publishAhead` of the
  * key ring has to cover both: whoever lengthens these lengthens that.
  */
-const CACHED = { 'cache-control': 'public, max-age=300, stale-if-error=86400' } as const
+const CACHED = { 'cache-control': 'public, max-age=300, stale-if-error=43200' } as const
 
 const IF_NONE_MATCH: ParameterFacts = {
   name: 'If-None-Match',

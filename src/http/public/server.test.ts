@@ -418,7 +418,7 @@ suite('GET /jwks', () => {
       assert.equal(answer.statusCode, 200)
       assert.equal(answer.headers['content-type'], 'application/jwk-set+json')
       assert.equal(answer.headers['etag'], '"v1"')
-      assert.equal(answer.headers['cache-control'], 'public, max-age=300, stale-if-error=86400')
+      assert.equal(answer.headers['cache-control'], 'public, max-age=300, stale-if-error=43200')
       assert.equal(answer.headers['cross-origin-resource-policy'], 'cross-origin')
       assert.equal(answer.body, '{"keys":[]}')
       const head = await ask({ method: 'HEAD', url })
