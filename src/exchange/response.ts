@@ -29,7 +29,10 @@ export interface Issuing {
 }
 
 /** Issues RFC 9068 access tokens with the tenant's active key. */
-export function createIssuing(deps: { readonly keys: Keys; readonly random: Random }): Issuing {
+export function createIssuing(deps: {
+  readonly keys: Pick<Keys, 'algorithmFor' | 'signingKey' | 'sign'>
+  readonly random: Random
+}): Issuing {
   const headers = new WeakMap<SigningKey, string>()
   const headerOf = (key: SigningKey): string => {
     let header = headers.get(key)

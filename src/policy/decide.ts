@@ -64,9 +64,10 @@ export function decideAsk(rules: PolicyRules, wanted: RequestEvidence): Refused 
 function grant(rules: PolicyRules, evidence: Evidence, trace: Trace): Grant {
   const { subject, request, entitlements } = evidence
   mayExchange(rules, trace)
-  mayBring(rules, evidence, trace)
+  // In this order, which is that of decideAsk: a request that is wrong twice is refused for the same reason by both.
   const aud = chooseAudience(rules, request, trace)
   const scopes = chooseScopes(rules, request, subject.own?.scopes, trace)
+  mayBring(rules, evidence, trace)
   const {
     actor,
     subject: { act: acted, mayAct },
