@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** Process entry: which command, and how it ends. */
 import { Command, CommanderError } from 'commander'
-import { EXIT } from './cli/exit-codes.ts'
+import { EXIT, type ExitCode } from './cli/exit-codes.ts'
 import { CommandFailure, processTerminal } from './cli/terminal.ts'
 import { machineFiles } from './config/files.ts'
 import { VERSION } from './lib/version.ts'
@@ -39,12 +39,16 @@ try {
   await program.parseAsync(process.argv)
 } catch (error) {
   if (error instanceof CommandFailure) {
-    terminal.stderr(`${error.message.trimEnd()}\n`)
-    terminal.exit(error.exit)
+    endWith(error.exit, error.message.trimEnd())
   } else if (error instanceof CommanderError) {
     terminal.exit(error.exitCode === 0 ? EXIT.yes : EXIT.usage)
   } else {
-    terminal.stderr(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
-    terminal.exit(EXIT.bug)
+    endWith(EXIT.bug, error instanceof Error ? (error.stack ?? error.message) : String(error))
   }
+}
+
+/** Whatever a failed command left open must not keep the process: it ends once the last words are out. */
+function endWith(code: ExitCode, lastWords: string): void {
+  terminal.exit(code)
+  process.stderr.write(`${lastWords}\n`, () => process.stdout.write('', () => process.exit(code)))
 }

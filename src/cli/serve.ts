@@ -1,8 +1,9 @@
 import { Command } from 'commander'
-import type { Deployment } from '../compose.ts'
+import type { Addresses, Deployment } from '../compose.ts'
+import type { Config } from '../config/config.ts'
 import type { Loaded } from '../config/load.ts'
 import { effectiveTree } from '../config/show.ts'
-import { EXIT } from './exit-codes.ts'
+import { EXIT, type ExitCode } from './exit-codes.ts'
 import { loadOrExplain } from './load-or-explain.ts'
 import { releaseStartupMemory } from './startup-memory.ts'
 import { CommandFailure, type Terminal } from './terminal.ts'
@@ -17,7 +18,7 @@ export function serveCommand(terminal: Terminal): Command {
       const loaded = loadOrExplain(terminal, options.config, settings(options.set))
       const deployment = await start(loaded)
       releaseStartupMemory()
-      const { public: open, admin } = await deployment.listen()
+      const { public: open, admin } = await openPorts(deployment)
       terminal.stderr(
         `rolemint serves ${loaded.config.tenants.size} tenants at ${open}, admin ${admin}\n`,
       )
@@ -25,11 +26,56 @@ export function serveCommand(terminal: Terminal): Command {
     })
 }
 
-/** Composes the deployment. @throws {CommandFailure} when a part it cannot do without is missing. */
+/** Composes the deployment. @throws {CommandFailure} when its store or one of its keys cannot be opened. */
 export async function start({ config, settings: effective }: Loaded): Promise<Deployment> {
   // Loaded here, not with the command line: most commands never need a server.
-  const { compose } = await import('../compose.ts')
-  return compose(config, { describeConfig: () => effectiveTree(effective) })
+  const { compose, openStores } = await import('../compose.ts')
+  const stores = await openStores(config).catch((error: unknown) => {
+    throw failure(EXIT.unreachable, `the store (${placeOf(config)}) could not be opened`, error)
+  })
+  try {
+    return await compose(config, { stores, describeConfig: () => effectiveTree(effective) })
+  } catch (error) {
+    if (error instanceof Error && error.name === 'PrivateHalfError')
+      throw failure(EXIT.configInvalid, 'rolemint does not start', error)
+    throw error
+  }
+}
+
+/**
+ * Opens the ports, or closes everything again: one port that opened would keep a process alive that serves nobody.
+ *
+ * @throws {CommandFailure} when one is taken or may not be opened.
+ */
+export async function openPorts(deployment: Deployment): Promise<Addresses> {
+  try {
+    return await deployment.listen()
+  } catch (error) {
+    await deployment.close()
+    const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+    const exit = LISTEN_EXITS[code]
+    if (exit === undefined) throw error
+    throw failure(exit, 'a port could not be opened', error)
+  }
+}
+
+const LISTEN_EXITS: Readonly<Record<string, ExitCode>> = {
+  EADDRINUSE: EXIT.conflict,
+  EACCES: EXIT.notPermitted,
+  EADDRNOTAVAIL: EXIT.configInvalid,
+}
+
+/** What went wrong and why, without the stack: the operator has to mend something, not us. */
+function failure(exit: ExitCode, what: string, error: unknown): CommandFailure {
+  return new CommandFailure(
+    exit,
+    `${what}: ${error instanceof Error ? error.message : String(error)}`,
+  )
+}
+
+/** Where the store is, without the address and password of a database. */
+function placeOf({ store }: Config): string {
+  return store.kind === 'sqlite' ? store.path : 'PostgreSQL'
 }
 
 /** Resolves when the process was told to stop and everything is closed. A second signal ends it at once. */
