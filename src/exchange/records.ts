@@ -1,4 +1,5 @@
 import type { Claim, Ledger, LedgerEntry } from '../audit/ledger.ts'
+import { notAuthenticated } from '../client/failure.ts'
 import type { Client } from '../client/options.ts'
 import type { Clock } from '../lib/clock.ts'
 import { newTokenId, type Random } from '../lib/id.ts'
@@ -154,11 +155,8 @@ function conflictRefusal(claim: Claim): Refusal {
       param: 'subject_token',
     })
   }
-  if (claim.scope === 'assertion') {
-    return new Refusal('client_auth_failed', 'Client authentication failed.', {
-      cause: new Error('assertion replayed'),
-    })
-  }
+  // In the words of every other failure: that an assertion was genuine, and used, is nothing for a thief of one to learn.
+  if (claim.scope === 'assertion') return notAuthenticated('assertion replayed')
   return new Refusal('replayed', 'The subject token was already used; get a fresh one.', {
     param: 'subject_token',
   })

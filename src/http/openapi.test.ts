@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { FastifyInstance } from 'fastify'
+import { adminDeps, as, publicDeps, publicOptions } from '../../test/fakes/http-edge.ts'
 import { createAdminServer } from './admin/server.ts'
-import { adminDeps, as, publicDeps, publicOptions } from './fixtures.test.ts'
 import { createProbeServer } from './probes.ts'
 import { createPublicServer } from './public/server.ts'
 

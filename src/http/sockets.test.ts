@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type AddressInfo, connect } from 'node:net'
 import { suite, test } from 'node:test'
-import { publicDeps, publicOptions } from './fixtures.test.ts'
+import { publicDeps, publicOptions } from '../../test/fakes/http-edge.ts'
 import { openListener, readTls } from './listen.ts'
 import type { PublicDeps } from './public/deps.ts'
 import { createPublicServer } from './public/server.ts'

@@ -1,5 +1,6 @@
 import type { Ledger } from '../audit/ledger.ts'
 import type { AuthenticateClient, PresentedCredentials } from '../client/credentials.ts'
+import { notAuthenticated } from '../client/failure.ts'
 import type { Client } from '../client/options.ts'
 import { isRefusal, Refusal } from '../lib/refusal.ts'
 import type { Secret } from '../lib/secret.ts'
@@ -68,11 +69,7 @@ async function spend(
       retryAfterSeconds: 2,
     })
   })
-  if (!result.recorded) {
-    throw new Refusal('client_auth_failed', 'Client authentication failed.', {
-      cause: new Error('assertion replayed'),
-    })
-  }
+  if (!result.recorded) throw notAuthenticated('assertion replayed')
 }
 
 async function active(

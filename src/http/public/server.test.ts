@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { InjectOptions } from 'fastify'
-import { Refusal } from '../../lib/refusal.ts'
 import {
   aClient,
   aTenant,
@@ -10,7 +9,8 @@ import {
   publicDeps,
   publicOptions,
   tenantsOf,
-} from '../fixtures.test.ts'
+} from '../../../test/fakes/http-edge.ts'
+import { Refusal } from '../../lib/refusal.ts'
 import type { PublicDeps } from './deps.ts'
 import { createPublicServer } from './server.ts'
 
