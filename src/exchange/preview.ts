@@ -1,6 +1,6 @@
 import { numericDate } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
-import { decide } from '../policy/decide.ts'
+import { decide, decideAsk } from '../policy/decide.ts'
 import type { Decision, SubjectEvidence } from '../policy/decision.ts'
 import type { Idp } from '../subject/options.ts'
 import type { PresentedToken } from '../subject/verified.ts'
@@ -38,24 +38,22 @@ export function createPreview(
         param: 'client',
       })
     const now = numericDate(deps.clock.now())
-    const subject =
-      'token' in question.subject
-        ? (await deps.subjects.subject(tenant, client, question.subject, signal)).evidence
-        : supposed(tenant, client.idps, question.subject, now)
-    const entitlements = await deps.entitlements(tenant, subject, signal)
+    const rules = deps.rules(tenant, client)
     const request = {
       targets: question.targets,
       scopes: question.scopes ?? [],
       requestedTokenType: undefined,
       expiresIn: undefined,
     }
-    return decide(deps.rules(tenant, client), {
-      now,
-      clientId: client.id,
-      request,
-      subject,
-      entitlements,
-    })
+    // First, as in an exchange: of two mistakes the same one is named.
+    const denied = decideAsk(rules, request)
+    if (denied) return denied
+    const subject =
+      'token' in question.subject
+        ? (await deps.subjects.subject(tenant, client, question.subject, signal)).evidence
+        : supposed(tenant, client.idps, question.subject, now)
+    const entitlements = await deps.entitlements(tenant, subject, signal)
+    return decide(rules, { now, clientId: client.id, request, subject, entitlements })
   }
 }
 

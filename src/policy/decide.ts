@@ -15,8 +15,8 @@ import type {
 import { type PolicyRules, policyRules } from './rules.ts'
 import { chooseAudience, chooseScopes } from './targets.ts'
 
-/** Why a decision is no. */
-export type Refused = Pick<Denied, 'code' | 'message' | 'param'>
+/** A decision that says no. */
+export type Refused = Extract<Decision, { outcome: 'refuse' }>
 
 /** Most ancestors a token names; a longer chain could not be cut off at its root (architecture §6). */
 export const MAX_LINEAGE = 8
@@ -32,15 +32,7 @@ export function decide(rules: PolicyRules, evidence: Evidence): Decision {
   try {
     return { outcome: 'grant', grant: grant(rules, evidence, trace), trace: trace.steps }
   } catch (error) {
-    if (!(error instanceof Denied)) throw error
-    const { code, message, param } = error
-    return {
-      outcome: 'refuse',
-      code,
-      message,
-      ...(param === undefined ? {} : { param }),
-      trace: trace.steps,
-    }
+    return refused(error, trace)
   }
 }
 
@@ -49,15 +41,27 @@ export function decide(rules: PolicyRules, evidence: Evidence): Decision {
  * the same again with the same functions; this spares a caller's mistake the price of a look-up.
  */
 export function decideAsk(rules: PolicyRules, wanted: RequestEvidence): Refused | undefined {
+  const trace = new Steps()
   try {
-    const trace = new Steps()
     mayExchange(rules, trace)
     chooseAudience(rules, wanted, trace)
     chooseScopes(rules, wanted, undefined, trace)
     return undefined
   } catch (error) {
-    if (error instanceof Denied) return error
-    throw error
+    return refused(error, trace)
+  }
+}
+
+/** A denial as the decision it is. Rethrows what is none. */
+function refused(error: unknown, trace: Steps): Refused {
+  if (!(error instanceof Denied)) throw error
+  const { code, message, param } = error
+  return {
+    outcome: 'refuse',
+    code,
+    message,
+    ...(param === undefined ? {} : { param }),
+    trace: trace.steps,
   }
 }
 

@@ -11,13 +11,21 @@ import { createRecords } from '../../src/exchange/records.ts'
 import { createIssuing } from '../../src/exchange/response.ts'
 import type { Keys } from '../../src/keys/keys.ts'
 import { createSystemRandom } from '../../src/lib/id.ts'
-import { isRefusal } from '../../src/lib/refusal.ts'
+import { isRefusal, Refusal } from '../../src/lib/refusal.ts'
 import { Secret } from '../../src/lib/secret.ts'
 import { createMetrics } from '../../src/observe/metrics.ts'
 import { createPolicyRules } from '../../src/policy/decide.ts'
 import type { Evidence } from '../../src/policy/decision.ts'
 import type { Tenant } from '../../src/tenant/tenant.ts'
-import { anyClient, anyEvidence, anyTenant, NOW } from '../fakes/policy.ts'
+import {
+  aClient,
+  anyClient,
+  anyEvidence,
+  anyTenant,
+  aTenant,
+  NOW,
+  someEvidence,
+} from '../fakes/policy.ts'
 
 const CASES = 10_000
 const silent = { debug() {}, info() {}, warn() {}, error() {} }
@@ -32,17 +40,21 @@ const unsigned: Pick<Keys, 'algorithmFor' | 'signingKey' | 'sign'> = {
 }
 
 /** Both flows over the same parts; the verified subject and the roles are those of the evidence. */
-function flowsFor(client: Client, evidence: Evidence) {
+function flowsFor(
+  client: Client,
+  evidence: Evidence,
+  subject: ExchangeDeps['subjects']['subject'] = async () => ({
+    evidence: evidence.subject,
+    usableUntil: NOW + 60,
+    claims: [],
+    kid: 'idp-1',
+    alg: 'ES256',
+  }),
+) {
   const deciding: Pick<ExchangeDeps, 'rules' | 'subjects' | 'entitlements' | 'clock'> = {
     rules: createPolicyRules(),
     subjects: {
-      subject: async () => ({
-        evidence: evidence.subject,
-        usableUntil: NOW + 60,
-        claims: [],
-        kid: 'idp-1',
-        alg: 'ES256',
-      }),
+      subject,
       actor: async () => assert.fail('no actor is brought'),
     },
     entitlements: async () => evidence.entitlements,
@@ -117,6 +129,10 @@ test(`preview equals issue on ${CASES.toLocaleString('en')} random cases`, async
             session: payload['session_exp'],
             act: payload['act'],
             lineage: payload['lineage'],
+            idp: payload['idp'],
+            upn: payload['upn'],
+            origin: payload['origin_jti'] === payload['jti'] ? undefined : payload['origin_jti'],
+            entitlements: payload['entitlements'],
           },
           {
             sub: grant.sub,
@@ -128,6 +144,10 @@ test(`preview equals issue on ${CASES.toLocaleString('en')} random cases`, async
             session: grant.sessionExp,
             act: grant.act,
             lineage: grant.lineage,
+            idp: grant.idp,
+            upn: grant.upn,
+            origin: grant.originJti,
+            entitlements: grant.entitlements,
           },
         )
       },
@@ -136,4 +156,27 @@ test(`preview equals issue on ${CASES.toLocaleString('en')} random cases`, async
   )
   t.diagnostic(`${grants} grants, ${CASES - grants} refusals`)
   assert.ok(grants > 500, 'enough cases end in a grant')
+})
+
+test('a target that is not allowed is named before a token that is not genuine, by both', async () => {
+  const client = aClient()
+  const evidence = someEvidence({ request: { targets: ['https://evil.example'] } })
+  const tenant = aTenant({ client })
+  const { exchange, preview } = flowsFor(client, evidence, async () => {
+    throw new Refusal('invalid_signature', 'forged')
+  })
+  const signal = new AbortController().signal
+  const question = { clientId: client.id, targets: evidence.request.targets, subject: TOKEN }
+  const decision = await preview(tenant, question, signal)
+  assert.equal(decision.outcome === 'refuse' && decision.code, 'target_not_allowed')
+  const request = {
+    credentials: {},
+    subject: TOKEN,
+    actor: undefined,
+    wanted: evidence.request,
+    traceId: '0',
+  }
+  await assert.rejects(exchange(tenant, request, signal), (error) =>
+    isRefusal(error, 'target_not_allowed'),
+  )
 })
