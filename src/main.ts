@@ -28,11 +28,12 @@ const program = new Command('rolemint')
   .exitOverride()
 
 const [asked = ''] = process.argv.slice(2)
-// Anything else than a command is help, a version or a mistake, and those need to know them all.
-const wanted = Object.hasOwn(COMMANDS, asked) ? [asked] : Object.keys(COMMANDS)
-for (const name of wanted) {
-  const command = await COMMANDS[name]?.()
-  if (command) program.addCommand(command)
+for (const [name, load] of Object.entries(COMMANDS)) {
+  // Anything else than a command is help, a version or a mistake, and those need to know them all.
+  if (Object.hasOwn(COMMANDS, asked) && name !== asked) continue
+  const command = await load()
+  program.addCommand(command)
+  inheritSettings(command, program)
 }
 
 try {
@@ -47,8 +48,13 @@ try {
   }
 }
 
+/** Commands made apart have settings of their own: without this each would end the process itself, with 1 for a usage error. */
+function inheritSettings(command: Command, parent: Command): void {
+  command.copyInheritedSettings(parent)
+  for (const below of command.commands) inheritSettings(below, command)
+}
+
 /** Whatever a failed command left open must not keep the process: it ends once the last words are out. */
 function endWith(code: ExitCode, lastWords: string): void {
-  terminal.exit(code)
   process.stderr.write(`${lastWords}\n`, () => process.stdout.write('', () => process.exit(code)))
 }

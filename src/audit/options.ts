@@ -11,14 +11,6 @@ export const auditSchema = group(
         default: '400d',
       }),
     ),
-    appendTimeout: Type.Optional(
-      duration({
-        description:
-          'Longest wait for a ledger entry to be durable; past it the answer is 503 and no token exists.',
-        reload: 'hot',
-        default: '2s',
-      }),
-    ),
   },
   { description: 'The ledger.', default: {} },
 )

@@ -1,3 +1,4 @@
+import { VERSION } from '../lib/version.ts'
 import type { DevState } from './dev-state.ts'
 import { devPaths } from './dev-state.ts'
 
@@ -10,7 +11,7 @@ export function banner(ready: {
   const { state, folder } = ready
   const paths = devPaths(folder)
   return `
-rolemint 0.1.0   dev mode: demo identity provider and entitlements inside. Not for production.   ready in ${(ready.readyMilliseconds / 1000).toFixed(1)} s
+rolemint ${VERSION}   dev mode: demo identity provider and entitlements inside. Not for production.   ready in ${(ready.readyMilliseconds / 1000).toFixed(1)} s
 
   issuer   ${state.server}      admin  ${state.admin}
   client   ${state.client}, secret in ${paths.clientSecret}      audience  ${state.audience}

@@ -8,7 +8,7 @@ import { banner } from './banner.ts'
 import { DEV_FOLDER, type DevState, devPaths } from './dev-state.ts'
 import { EXIT } from './exit-codes.ts'
 import { loadOrExplain } from './load-or-explain.ts'
-import { start, stopped } from './serve.ts'
+import { openPorts, start, stopped } from './serve.ts'
 import { CommandFailure, type Terminal } from './terminal.ts'
 
 const CLIENT = 'orders-web'
@@ -43,7 +43,7 @@ export function upCommand(terminal: Terminal): Command {
       const { idp, entitlements, users, configText } = await startDemo(paths, options)
       writePrivately(paths.config, configText)
       const deployment = await start(loadOrExplain(terminal, paths.config))
-      const addresses = await deployment.listen()
+      const addresses = await openPorts(deployment)
       const state: DevState = {
         server: `http://${options.public}`,
         admin: addresses.admin,

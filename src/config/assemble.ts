@@ -3,7 +3,6 @@ import { toClient } from '../client/options.ts'
 import { toSource } from '../entitlement/options.ts'
 import { type ListenerOptions, type ListenOptions, toListenOptions } from '../http/options.ts'
 import { toKeyOptions } from '../keys/options.ts'
-import { milliseconds } from '../lib/option.ts'
 import { toGrantRules } from '../policy/options.ts'
 import { toIdp, toTokenLimits } from '../subject/options.ts'
 import type { Tenant } from '../tenant/tenant.ts'
@@ -28,7 +27,6 @@ export function assembleConfig(values: ConfigValues, { folder, places, hash }: C
     listen: toListen(values, folder),
     store: toStore(values.store, folder),
     keys: toKeyOptions(values.keys),
-    ledger: { appendTimeoutMilliseconds: milliseconds(values.audit?.appendTimeout ?? '2s') },
     tokenLimits: toTokenLimits(values.limits ?? {}),
     rateLimits: toRateLimits(values.limits ?? {}),
     tenants: new Map(

@@ -17,7 +17,6 @@ export interface Config {
   readonly listen: ListenOptions
   readonly store: StoreOptions
   readonly keys: KeyOptions
-  readonly ledger: { readonly appendTimeoutMilliseconds: number }
   readonly tokenLimits: TokenLimits
   readonly rateLimits: RateLimits
   readonly tenants: ReadonlyMap<string, Tenant>

@@ -29,6 +29,8 @@ export interface OpenListener {
   close(drainMilliseconds: number): Promise<void>
 }
 
+const SWEEP_MILLISECONDS = 100
+
 /** Opens the port. Rejects when it is taken or may not be opened. */
 export async function openListener(
   server: HttpServer,
@@ -44,10 +46,15 @@ export async function openListener(
       const cut = setTimeout(() => {
         server.server.closeAllConnections()
       }, drainMilliseconds)
+      // A connection whose request was in hand when closing began is kept alive after its answer, waiting for a next one.
+      const sweep = setInterval(() => {
+        server.server.closeIdleConnections()
+      }, SWEEP_MILLISECONDS)
       try {
         await server.close()
       } finally {
         clearTimeout(cut)
+        clearInterval(sweep)
       }
     },
   }

@@ -1,4 +1,4 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
 
 /** What is counted. Label values are configuration names and stable codes only: a caller cannot make new series. */
 export interface Metrics {
@@ -9,8 +9,6 @@ export interface Metrics {
   exchange(tenant: string, outcome: string): void
   introspection(tenant: string, active: boolean): void
   ledgerAppend(seconds: number): void
-  /** Registers a gauge that is read when metrics are asked for. */
-  gauge(name: string, help: string, read: () => number): void
 }
 
 /** One metric for the documentation; a test compares this list with `docs/metrics.md`. */
@@ -19,7 +17,6 @@ export const METRIC_NAMES = {
   exchanges: 'rolemint_exchanges_total',
   introspections: 'rolemint_introspections_total',
   ledger: 'rolemint_ledger_append_duration_seconds',
-  cacheEntries: 'rolemint_cache_entries',
 } as const
 
 const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
@@ -75,15 +72,6 @@ export function createMetrics(
     introspection: (tenant, active) =>
       introspections.labels({ tenant, active: String(active) }).inc(),
     ledgerAppend: (seconds) => ledger.observe(seconds),
-    gauge(name, help, read) {
-      const gauge: Gauge = new Gauge({
-        name,
-        help,
-        registers: [],
-        collect: () => gauge.set(read()),
-      })
-      registry.registerMetric(gauge)
-    },
   }
 }
 

@@ -103,7 +103,7 @@ export async function verifyOpenedOwnToken(
   // Exactly the type we issue: other things that we sign must never pass for a token (RFC 8725 §3.12).
   if (opened.typ === undefined || foldMediaType(opened.typ) !== 'at+jwt')
     throw new Refusal('wrong_type', 'The token was signed here but is no access token.')
-  const known = cache.recorded.get(opened)
+  const known = opened.memory.recorded
   const claims = known ?? readOwnClaims(payload)
   if (payload['tenant'] !== tenant.name) throw wrongType('tenant', 'the name of this tenant')
   const now = clock.now() / 1000
@@ -111,7 +111,7 @@ export async function verifyOpenedOwnToken(
   checkTimes(payload, { now, skewSeconds: limits.skewSeconds })
   if (known) return { claims, payload, kid, alg }
   if (!(await isRecorded(own, tenant, text, signal))) throw notOurs()
-  cache.recorded.set(opened, claims)
+  opened.memory.recorded = claims
   return { claims, payload, kid, alg }
 }
 

@@ -11,7 +11,7 @@ import {
 } from './jws.ts'
 import type { VerificationKey } from './keys.ts'
 import { verifySignature } from './signature.ts'
-import type { OwnClaims } from './verified.ts'
+import type { Judged, OwnClaims } from './verified.ts'
 
 /** Bounds of the verified-token cache. */
 export interface VerifiedCacheOptions {
@@ -32,6 +32,19 @@ export interface OpenedToken extends JwsHeader {
   readonly name: string
   /** The key that verified it a moment ago; undefined when that has yet to be done. */
   readonly verifiedBy: VerificationKey | undefined
+  /** What else was found out about it, shared with its entry in the cache and gone with it. */
+  readonly memory: TokenMemory
+}
+
+/** Written by whoever found it out. Fields and not a WeakMap: with many tokens that is what the garbage collector would be busy with. */
+export interface TokenMemory {
+  /** What was made of the token of an IdP, and under which circumstances. */
+  judged: Judged | undefined
+  /**
+   * Claims of a token of our own that the ledger was seen to hold. A record is never taken back, so what was recorded once need not be
+   * asked for again while the entry lives; that a token is not recorded is never remembered.
+   */
+  recorded: OwnClaims | undefined
 }
 
 /**
@@ -55,11 +68,6 @@ export interface VerifiedCache {
    * @throws {Refusal} `invalid_signature`
    */
   confirm(token: string, opened: OpenedToken, key: VerificationKey): void
-  /**
-   * Claims of tokens of our own that the ledger was seen to hold. A record is never taken back, so what was recorded once need not be
-   * asked for again while the entry lives; that a token is not recorded is never remembered.
-   */
-  readonly recorded: WeakMap<OpenedToken, OwnClaims>
 }
 
 interface Entry {
@@ -86,7 +94,6 @@ export function createVerifiedCache(
   }
 
   return {
-    recorded: new WeakMap(),
     open(tenant, token, limits) {
       // Before the digest: what is too long is not worth hashing, and a limit lowered a moment ago holds at once.
       if (token.length > limits.tokenBytes) checkTokenSize(token, limits)
@@ -94,7 +101,8 @@ export function createVerifiedCache(
       const known = remembered(name)
       if (known !== undefined) return known
       const { alg, kid, typ, payload } = parseCompactJws(token, limits)
-      return { alg, kid, typ, payload, name, verifiedBy: undefined }
+      const memory = { judged: undefined, recorded: undefined }
+      return { alg, kid, typ, payload, name, verifiedBy: undefined, memory }
     },
     confirm(token, opened, key) {
       if (opened.verifiedBy === key) return

@@ -1,6 +1,8 @@
 import type { Claim } from '../audit/ledger.ts'
+import type { Client } from '../client/options.ts'
 import type { Secret } from '../lib/secret.ts'
 import type { Act, ActorEvidence, SubjectEvidence } from '../policy/decision.ts'
+import type { Idp, TokenLimits } from './options.ts'
 
 /** Token types a caller may declare (RFC 8693 §3). */
 export type DeclaredTokenType = 'jwt' | 'id_token' | 'access_token'
@@ -49,4 +51,17 @@ export interface OwnClaims {
   readonly sessionExp: number
   readonly act: Act | undefined
   readonly cnf: Readonly<Record<string, unknown>> | undefined
+}
+
+/**
+ * What follows from nothing but a token, the type it was declared to be, an IdP and a client: type, presenter, user name, subject.
+ * Good for as long as all of them are the same objects; a new configuration brings new ones. Times and audience are not among it.
+ */
+export interface Judged {
+  readonly idp: Idp
+  readonly client: Client
+  readonly type: PresentedToken['type']
+  readonly limits: TokenLimits
+  readonly once: readonly Claim[]
+  readonly subject: Pick<VerifiedSubject, 'evidence' | 'claims'>
 }

@@ -81,19 +81,6 @@ interface KnownIdpToken extends Genuine {
   readonly subject: Pick<VerifiedSubject, 'evidence' | 'claims'>
 }
 
-/**
- * What follows from nothing but a token, the type it was declared to be, an IdP and a client: type, presenter, user name, subject.
- * Good for as long as all of them are the same objects; a new configuration brings new ones. Times and audience are not among it.
- */
-interface Judged {
-  readonly idp: Idp
-  readonly client: Client
-  readonly type: PresentedToken['type']
-  readonly limits: TokenLimits
-  readonly once: readonly Claim[]
-  readonly subject: Pick<VerifiedSubject, 'evidence' | 'claims'>
-}
-
 /** A token of our own. */
 interface GenuineOwnToken extends Genuine {
   readonly kind: 'own'
@@ -105,9 +92,6 @@ export function createSubjectVerifier(
   deps: SubjectVerifierDeps,
   limits: () => TokenLimits,
 ): SubjectVerifier {
-  // Lives as long as the entry of the verified-token cache that it hangs on.
-  const judged = new WeakMap<OpenedToken, Judged>()
-
   async function verify(
     tenant: Tenant,
     client: Client,
@@ -129,7 +113,7 @@ export function createSubjectVerifier(
     const key = await deps.publicKeys.keyFor(idp.keySource, idp.algorithms, opened, signal)
     // Before any claim is judged: what a forgery is refused for must not depend on what the forger wrote.
     deps.cache.confirm(text, opened, key)
-    const before = judged.get(opened)
+    const before = opened.memory.judged
     const known =
       before?.idp === idp &&
       before.client === client &&
@@ -175,14 +159,14 @@ export function createSubjectVerifier(
         claims.push(pinClaim(tenant, idp, sub, evidence.upn))
       }
       if (!own)
-        judged.set(opened, {
+        opened.memory.judged = {
           idp,
           client,
           type: presented.type,
           limits: genuine.limits,
           once: genuine.once,
           subject: { evidence, claims },
-        })
+        }
       return { evidence, claims, usableUntil, kid, alg }
     },
 

@@ -25,6 +25,13 @@ function refused(answer: Answer, error: string, code: string, status = 400): voi
   )
 }
 
+/** The claims of the token in an answer. */
+function claimsOf(answer: Answer): Record<string, unknown> {
+  assert.equal(answer.status, 200, answer.text)
+  const [, payload = ''] = String(answer.body['access_token']).split('.')
+  return JSON.parse(Buffer.from(payload, 'base64url').toString())
+}
+
 describe('RFC 8693', () => {
   let sts: Sts
   before(async () => {
@@ -48,11 +55,6 @@ describe('RFC 8693', () => {
     sts.token(form(over))
   const without = (...names: readonly string[]) =>
     sts.token(Object.fromEntries(Object.entries(form()).filter(([name]) => !names.includes(name))))
-  const claimsOf = (answer: Answer): Record<string, unknown> => {
-    assert.equal(answer.status, 200, answer.text)
-    const [, payload = ''] = String(answer.body['access_token']).split('.')
-    return JSON.parse(Buffer.from(payload, 'base64url').toString())
-  }
   const actor = (over: Readonly<Record<string, unknown>> = {}) => ({
     actor_token: sts.subjectToken({ sub: 'bot', upn: 'bot@acme.example', ...over }),
     actor_token_type: JWT_TYPE,

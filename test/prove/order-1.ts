@@ -32,7 +32,7 @@ const BENCH: Readonly<Record<string, Limit>> = {
   'introspect-warm': { what: 'introspection against oidc-provider, warm', least: 3 },
   'p99-at-50': { what: 'p99 at half load against a trivial server', most: 4 },
   'ledger-cost': { what: 'throughput that the durable ledger costs', most: 20 },
-  'ledger-p99': { what: 'p99 at half load against that of fdatasync', most: 20 },
+  'ledger-p99': { what: 'p99 of a ledger append at half load against that of fdatasync', most: 20 },
   'rss-idle': { what: 'memory when idle', most: 120 },
   'rss-loaded': { what: 'memory with 10 k users cached and 100 k live tokens', most: 300 },
   start: { what: 'start to first token, packages installed', most: 1.5 },

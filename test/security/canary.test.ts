@@ -42,6 +42,11 @@ function makeAssertionKey(): TestKey {
   return { kid: 'batch-1', alg: 'ES256', privateKey, publicJwk }
 }
 
+const json = (body: object) => ({
+  body: JSON.stringify(body),
+  headers: { 'content-type': 'application/json' },
+})
+
 /** One of everything: successes, refusals of every kind, operators, a rotation, an outage and a bug. */
 async function run(world: World): Promise<void> {
   const { sts, assertionKey, secrets, answers } = world
@@ -80,10 +85,6 @@ async function run(world: World): Promise<void> {
   }
   const post = async (path: string, init: RequestInit) =>
     say(await ask(`${sts.url}${path}`, { method: 'POST', ...init }))
-  const json = (body: object) => ({
-    body: JSON.stringify(body),
-    headers: { 'content-type': 'application/json' },
-  })
 
   const issued = String(say(await sts.token(form())).body['access_token'])
   assert.equal(issued.split('.').length, 3)
@@ -280,15 +281,15 @@ describe('the canary run', () => {
       )
     })
 
-  nowhereIn('the log', () => world.sts.logged())
-  nowhereIn('answers, errors, the admin API and metrics', () => world.answers.join('\n'))
-  nowhereIn('the ledger', () => ledgerText)
-  nowhereIn('the bytes of the database', () =>
+  void nowhereIn('the log', () => world.sts.logged())
+  void nowhereIn('answers, errors, the admin API and metrics', () => world.answers.join('\n'))
+  void nowhereIn('the ledger', () => ledgerText)
+  void nowhereIn('the bytes of the database', () =>
     ['', '-wal']
       .map((suffix) => readFileSync(`${world.sts.databaseFile}${suffix}`, 'latin1'))
       .join(''),
   )
-  nowhereIn('what inspect shows of the deployment', () =>
+  void nowhereIn('what inspect shows of the deployment', () =>
     inspect(world.sts.deployment, { depth: 12, maxStringLength: 500 }),
   )
 

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Claim, LedgerDetails, LedgerEntry, StoredEntry } from '../../audit/ledger.ts'
 import type { LedgerTable } from './schema.ts'
 
@@ -106,5 +106,5 @@ export function originalText(stored: string): string {
 export function storedKey(key: string): string {
   const stored = storedText(key)
   if (stored.length <= LONGEST_KEY) return stored
-  return `${ESCAPE}sha256:${createHash('sha256').update(stored).digest('base64url')}`
+  return `${ESCAPE}sha256:${hash('sha256', stored, 'base64url')}`
 }

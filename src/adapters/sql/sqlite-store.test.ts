@@ -15,8 +15,10 @@ import { type Part, suiteNeeding } from '../../../test/skip.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { createSystemRandom } from '../../lib/id.ts'
 import { Secret } from '../../lib/secret.ts'
+import { writerStatements } from './sqlite-ledger.ts'
 import type { WriterSetup } from './sqlite-protocol.ts'
 import { createSqliteStore, type SqliteStoreDeps, type SqliteStoreOptions } from './sqlite-store.ts'
+import { connect } from './sqlite-writer.ts'
 
 const random = createSystemRandom()
 const soon = () => AbortSignal.timeout(10_000)
@@ -86,6 +88,35 @@ test('the file is readable by its owner only, log included', async () => {
     const store = await open({ path })
     await store.ledger.append(issued(), [], soon())
     for (const file of [path, `${path}-wal`]) assert.equal(statSync(file).mode & 0o077, 0)
+    await store.close()
+  })
+})
+
+test('the connection that writes syncs the log with every commit, overwrites what is deleted, and never checkpoints inside a commit', async () => {
+  await withFolder(async (folder) => {
+    const path = join(folder, 'state.db')
+    const store = await open({ path })
+    const { db } = connect({ path, busyMilliseconds: 20, statements: writerStatements() })
+    const pragma = (name: string) => db.prepare(`pragma ${name}`).get()?.[name]
+    const FULL = 2 // NORMAL, 1, would lose acknowledged entries in a power cut
+    assert.equal(pragma('synchronous'), FULL)
+    assert.equal(pragma('journal_mode'), 'wal')
+    assert.equal(pragma('fullfsync'), 1)
+    assert.equal(pragma('checkpoint_fullfsync'), 1)
+    assert.equal(pragma('secure_delete'), 1)
+    assert.equal(db.prepare('pragma wal_autocheckpoint').get()?.['wal_autocheckpoint'], 0)
+    db.close()
+    await store.close()
+  })
+})
+
+test('the log stays small under steady writing, so that no caller waits for a long checkpoint', async () => {
+  await withFolder(async (folder) => {
+    const path = join(folder, 'state.db')
+    const store = await open({ path })
+    for (let n = 0; n < 400; n += 1) await store.ledger.append(issued(), [], soon())
+    // 64 single entries are about 500 pages; without checkpoints the log would hold over 2000.
+    assert.ok(statSync(`${path}-wal`).size < 4_000_000)
     await store.close()
   })
 })
