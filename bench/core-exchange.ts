@@ -5,7 +5,6 @@
  * From the sources and not the build: once loaded, both are the same code.
  */
 import { randomBytes } from 'node:crypto'
-import { createMemoryLedger } from '../src/adapters/memory/ledger.ts'
 import { createMemoryPrivateKeyStore } from '../src/adapters/memory/private-key-store.ts'
 import { createMemoryRingStore } from '../src/adapters/memory/ring-store.ts'
 import { generateKeyPair } from '../src/adapters/node-crypto/key-pair.ts'
@@ -33,7 +32,7 @@ import { createPublicKeys } from '../src/subject/public-keys.ts'
 import { verifySignature } from '../src/subject/signature.ts'
 import { createVerifiedCache } from '../src/subject/verified-cache.ts'
 import { createSubjectVerifier } from '../src/subject/verify.ts'
-import { createForgetfulLedger } from './forgetful-ledger.ts'
+import { createNoLedger } from './no-ledger.ts'
 import { benchConfig } from './rolemint-config.ts'
 import { BENCH_CLIENT, BENCH_TARGET } from './subject-tokens.ts'
 import { BENCH_SOURCE_ROLES, EXCHANGE_GRANT, JWT_TYPE } from './vocabulary.ts'
@@ -114,7 +113,7 @@ async function composeExchange(config: Config) {
     }),
   )
   await keys.open([...config.tenants.keys()], AbortSignal.timeout(BOOT_MILLISECONDS))
-  const ledger = createForgetfulLedger(() => createMemoryLedger({ clock }))
+  const ledger = createNoLedger()
   const publicKeys = createPublicKeys({ documents: { fetch: notHere }, clock, log })
   const subjects = createSubjectVerifier(
     {

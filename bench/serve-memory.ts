@@ -1,36 +1,29 @@
 /**
- * `rolemint serve` with stores that forget: what the ledger-cost row compares with. Build, configuration and all other
- * parts are the same. An entry of the bench, because a switch in the product could cost a deployment its records.
- *
- * The in-memory ledger is the one of the tests, emptied now and then: it checks and copies as they do, so the difference
- * is the price of database, writer thread and disk, not of recording as such.
+ * `rolemint serve` without a ledger: what the ledger-cost row compares with. Build, configuration and all other parts are the
+ * same. An entry of the bench, because a switch in the product could cost a deployment its records.
  */
 import type * as AdminTokens from '../src/adapters/memory/admin-token-store.ts'
-import type * as Ledgers from '../src/adapters/memory/ledger.ts'
 import type * as PrivateKeys from '../src/adapters/memory/private-key-store.ts'
 import type * as Rings from '../src/adapters/memory/ring-store.ts'
 import type * as Serve from '../src/cli/serve.ts'
 import type * as StartupMemory from '../src/cli/startup-memory.ts'
 import type * as Compose from '../src/compose.ts'
 import type * as Load from '../src/config/load.ts'
-import type * as Clocks from '../src/lib/clock.ts'
 import { importBuilt } from './built.ts'
-import { createForgetfulLedger } from './forgetful-ledger.ts'
+import { createNoLedger } from './no-ledger.ts'
 
 const memory = 'adapters/memory'
 const { compose } = await importBuilt<typeof Compose>('compose')
 const { loadConfig } = await importBuilt<typeof Load>('config/load')
 const { openPorts, stopped } = await importBuilt<typeof Serve>('cli/serve')
 const { releaseStartupMemory } = await importBuilt<typeof StartupMemory>('cli/startup-memory')
-const { systemClock: clock } = await importBuilt<typeof Clocks>('lib/clock')
 const adminTokens = await importBuilt<typeof AdminTokens>(`${memory}/admin-token-store`)
-const ledgers = await importBuilt<typeof Ledgers>(`${memory}/ledger`)
 const privateKeys = await importBuilt<typeof PrivateKeys>(`${memory}/private-key-store`)
 const rings = await importBuilt<typeof Rings>(`${memory}/ring-store`)
 
 const { config } = loadConfig({ path: process.argv[2] ?? '', env: {} })
 const stores = {
-  ledger: createForgetfulLedger(() => ledgers.createMemoryLedger({ clock })),
+  ledger: createNoLedger(),
   rings: rings.createMemoryRingStore(),
   privateKeys: privateKeys.createMemoryPrivateKeyStore(),
   adminTokens: adminTokens.createMemoryAdminTokenStore(),
