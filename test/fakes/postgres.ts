@@ -59,7 +59,8 @@ function prepareBinaries(native: string, home: string): string {
   const linked = links.every(({ target }) => existsSync(join(native, '..', target)))
   if (linked && reachable(native)) return native
   const copy = join(home, 'native')
-  cpSync(native, copy, { recursive: true })
+  // As they are: made absolute, links would lead back to where the server may not go.
+  cpSync(native, copy, { recursive: true, verbatimSymlinks: true })
   for (const { source, target } of links) {
     const path = join(home, target)
     if (!existsSync(path)) symlinkSync(basename(source), path)
