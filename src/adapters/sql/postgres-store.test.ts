@@ -26,6 +26,18 @@ const brief = () => AbortSignal.timeout(50)
 const open = (options: PostgresStoreOptions, deps: Partial<PostgresStoreDeps> = {}) =>
   createPostgresStore({ clock: systemClock, random: createSystemRandom(), ...deps }, options)
 
+/** Does it again until it takes longer than an append that waits for nobody: the new setting arrives some time after the reload. */
+async function firstThatWaits<T>(
+  work: () => Promise<T>,
+): Promise<{ readonly outcome: Promise<T> }> {
+  for (let attempt = 0; attempt < 100; attempt += 1) {
+    const outcome = work()
+    const settled = await Promise.race([outcome.then(() => true), setTimeout(250, false)])
+    if (!settled) return { outcome }
+  }
+  throw new Error('Every append was confirmed at once.')
+}
+
 /** Ends when `attempt` does not reject any more. */
 async function untilWorks<T>(attempt: () => Promise<T>): Promise<T> {
   for (let tries = 0; ; tries += 1) {
@@ -236,10 +248,11 @@ function durability(server: () => Postgres): void {
     await server().execute(`alter system set synchronous_standby_names = 'nobody'`)
     await server().execute('select pg_reload_conf()')
     try {
-      const waiting = appendOne(store.ledger)
-      const confirmed = waiting.then(
-        () => 'confirmed',
-        (error: Error) => error.message,
+      const confirmed = await firstThatWaits(() =>
+        appendOne(store.ledger).then(
+          () => 'confirmed',
+          (error: Error) => error.message,
+        ),
       )
       // PostgreSQL turns a cancelled wait into a successful COMMIT with a warning.
       const cancelled = await untilWorks(async () => {
@@ -250,7 +263,7 @@ function durability(server: () => Postgres): void {
         return rows.length
       })
       assert.equal(cancelled, 1)
-      assert.match(await confirmed, /not confirmed by the standby/)
+      assert.match(await confirmed.outcome, /not confirmed by the standby/)
     } finally {
       await server().execute(`alter system reset synchronous_standby_names`)
       await server().execute('select pg_reload_conf()')
@@ -267,8 +280,8 @@ function durability(server: () => Postgres): void {
     await server().execute(`alter system set synchronous_standby_names = 'nobody'`)
     await server().execute('select pg_reload_conf()')
     try {
-      await setTimeout(100)
-      await assert.rejects(appendOne(store.ledger))
+      // The new setting reaches the server's processes some time after the reload was asked for.
+      await untilWorks(() => assert.rejects(appendOne(store.ledger)))
     } finally {
       await server().execute(`alter system reset synchronous_standby_names`)
       await server().execute('select pg_reload_conf()')
