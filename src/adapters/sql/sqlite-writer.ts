@@ -16,8 +16,8 @@ import {
 
 /**
  * Writes after which the write-ahead log is copied into the database. The next batch waits meanwhile, longer the more pages
- * have gathered: measured, 128 entries hold it up for 6 ms and 1000 for 20 ms; fewer at a time cost more in all, as the
- * same pages are copied again (64: a tenth of the throughput). A thread for checkpoints would cost 10 MB.
+ * have gathered: measured, 128 entries hold it up for 6 ms and 1000 for 20 ms. Fewer at a time cost more in all, as the
+ * same pages are copied again: 24 us of CPU an entry at 128, 11 us at 1000. A thread for checkpoints would cost 10 MB.
  */
 const CHECKPOINT_WRITES = 128
 
