@@ -1,6 +1,6 @@
 import type { Ledger } from '../../audit/ledger.ts'
 import type { Preview } from '../../exchange/preview.ts'
-import type { SigningAlgorithm } from '../../keys/options.ts'
+import type { RotationOrder } from '../../keys/recorded.ts'
 import type { Ring } from '../../keys/ring.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/id.ts'
@@ -11,16 +11,6 @@ import type { Tenant } from '../../tenant/tenant.ts'
 import type { AdminTokenStore } from '../admin-tokens.ts'
 import type { SocketBounds, TlsMaterial } from '../fastify-server.ts'
 import type { ProbeDeps } from '../probes.ts'
-
-/** A rotation as an operator asks for it. */
-export interface RotationOrder {
-  /** Left out: every algorithm of the ring. */
-  readonly alg?: SigningAlgorithm
-  readonly reason: string
-  readonly by: string
-  /** Request id, for the ledger entry. */
-  readonly traceId: string
-}
 
 /** The key rings, as operators see and change them. */
 export interface AdminKeys {
