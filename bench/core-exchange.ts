@@ -19,6 +19,7 @@ import { createRecords } from '../src/exchange/records.ts'
 import { parseExchangeParameters } from '../src/exchange/request.ts'
 import { createIssuing } from '../src/exchange/response.ts'
 import { createKeys } from '../src/keys/keys.ts'
+import { createStoredHalves } from '../src/keys/stored-halves.ts'
 import { systemClock as clock } from '../src/lib/clock.ts'
 import { createSystemRandom, newTraceId } from '../src/lib/id.ts'
 import { Secret } from '../src/lib/secret.ts'
@@ -97,12 +98,14 @@ async function composeExchange(config: Config) {
   const random = createSystemRandom()
   const log = createLog({ write: () => undefined }, 'silent')
   const limits = () => config.tokenLimits
+  const signer = createLocalSigner()
+  const privateKeys = createMemoryPrivateKeyStore()
   const keys = createKeys(
     {
       rings: createMemoryRingStore(),
-      privateKeys: createMemoryPrivateKeyStore(),
-      signer: createLocalSigner(),
-      generateKeyPair,
+      custody: createStoredHalves({ privateKeys, signer, generateKeyPair }),
+      signer,
+      chance: Math.random,
       clock,
       log,
     },
@@ -121,6 +124,7 @@ async function composeExchange(config: Config) {
       own: {
         keyFor: (name, kid) => keys.verificationKey(name, kid),
         recorded: (name, digest, signal) => ledger.holds(name, digest, signal),
+        cutOff: () => false,
       },
       cache: createVerifiedCache({ clock }),
       clock,

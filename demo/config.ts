@@ -41,6 +41,9 @@ keys:
     sealed:
       kek: ${quote(`\${file:${kekFile}}`)}         # seals the signing keys in the database
   publishAhead: 0s                # production: 24h, so that verifiers know a key before it signs
+  successors: 2                   # keys kept ready, so that two rotations in a row work
+limits:
+  skew: 0s                        # one machine, one clock; production: 30s
 tenants:
   demo:
     issuer: ${quote(`http://${publicAddress}`)}

@@ -1,15 +1,13 @@
 /** Composition root: the only place that knows which adapter fills which port. */
-import { mkdir, readFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { readFile } from 'node:fs/promises'
 import { performance } from 'node:perf_hooks'
 
 import { createHttpEntitlementSource } from './adapters/http/entitlement-source.ts'
 import { createHttpJsonDocuments } from './adapters/http/json-documents.ts'
-import { generateKeyPair } from './adapters/node-crypto/key-pair.ts'
-import { createLocalSigner } from './adapters/node-crypto/local-signer.ts'
 import { createAdmission } from './admission/admit.ts'
-import type { Ledger } from './audit/ledger.ts'
 import { createClientAuthentication } from './client/authenticate.ts'
+import { type Chore, composeKeys, type KeyHouse, keySettings } from './compose-keys.ts'
+import { openStores, type Stores } from './compose-stores.ts'
 import type { Config } from './config/config.ts'
 import { createEntitlementLookup } from './entitlement/lookup.ts'
 import { createExchange } from './exchange/exchange.ts'
@@ -17,23 +15,21 @@ import { createPreview } from './exchange/preview.ts'
 import { createRecords } from './exchange/records.ts'
 import { createIssuing } from './exchange/response.ts'
 import { createAdminServer } from './http/admin/server.ts'
-import type { AdminTokenStore } from './http/admin-tokens.ts'
 import { type HttpServer, type OpenListener, openListener, readTls } from './http/listen.ts'
 import type { ListenerOptions } from './http/options.ts'
 import { createProbeServer } from './http/probes.ts'
 import { createPublicServer } from './http/public/server.ts'
 import { createIntrospect } from './issued/introspect.ts'
-import { createKeys, type Keys } from './keys/keys.ts'
+import type { Keys } from './keys/keys.ts'
 import type { SigningAlgorithm } from './keys/options.ts'
-import { createRecordedKeys } from './keys/recorded.ts'
-import type { PrivateKeyStore, RingStore } from './keys/store.ts'
+import type { RingPolicy } from './keys/ring.ts'
+import type { RingStore } from './keys/store.ts'
 import { type Clock, systemClock } from './lib/clock.ts'
 import { createSystemRandom, type Random } from './lib/id.ts'
 import { VERSION } from './lib/version.ts'
 import { createLog, createLogDestination, type Log } from './observe/log.ts'
 import { createMetrics, type Metrics } from './observe/metrics.ts'
 import { createPolicyRules } from './policy/decide.ts'
-import { TOKEN_TTL_CAP_SECONDS } from './policy/options.ts'
 import { parseCompactJws } from './subject/jws.ts'
 import { ALGORITHM_NAMES } from './subject/options.ts'
 import { type OwnTokens, verifyOwnToken } from './subject/own-token.ts'
@@ -51,15 +47,8 @@ export interface Parts {
   readonly log: Log
   /** What `GET /admin/v1/config` shows. */
   readonly describeConfig: () => unknown
-}
-
-/** All durable state, opened. */
-export interface Stores {
-  readonly ledger: Ledger
-  readonly rings: RingStore
-  readonly privateKeys: PrivateKeyStore
-  readonly adminTokens: AdminTokenStore
-  close(): Promise<void>
+  /** Waits of the key ring that differ from the configured ones: tests cannot wait for days, and no configuration may be unsafe. */
+  readonly keyPolicy: Partial<RingPolicy>
 }
 
 /** Where a deployment listens. */
@@ -84,33 +73,9 @@ export interface Deployment {
 const STDERR = 2
 const BOOT_MILLISECONDS = 10_000
 const DRAIN_MILLISECONDS = 8000
-const FOLLOW_KEYS_MILLISECONDS = 1000
 const HOUSEKEEPING_MILLISECONDS = 60_000
+const LEAST_CHORE_MILLISECONDS = 2000
 const STORE_PROBE_MILLISECONDS = 1500
-
-/** Opens the store that the configuration names and brings its schema up to date. Rejects when it cannot be opened. */
-export async function openStores(config: Config, parts: Partial<Parts> = {}): Promise<Stores> {
-  const clock = parts.clock ?? systemClock
-  const random = parts.random ?? createSystemRandom()
-  const { kek } = config.keys
-  if (!kek) throw new Error('keys.store.sealed.kek is missing')
-  const { parseKek } = await import('./adapters/sql/seal.ts')
-  const store = await openStore(config, { clock, random })
-  return { ...store, privateKeys: store.privateKeys(parseKek(kek)) }
-}
-
-async function openStore(
-  { store }: Config,
-  deps: { readonly clock: Clock; readonly random: Random },
-) {
-  if (store.kind === 'postgres') {
-    const { createPostgresStore } = await import('./adapters/sql/postgres-store.ts')
-    return createPostgresStore(deps, { url: store.url })
-  }
-  const { createSqliteStore } = await import('./adapters/sql/sqlite-store.ts')
-  await mkdir(dirname(store.path), { recursive: true, mode: 0o700 })
-  return createSqliteStore(deps, { path: store.path })
-}
 
 /** What every room may be given. */
 interface Ground {
@@ -120,22 +85,18 @@ interface Ground {
   readonly log: Log
   readonly metrics: Metrics
   readonly stores: Stores
-  readonly keys: Keys
+  readonly house: KeyHouse
 }
 
 /** Wires a deployment and loads its keys. Rejects when the store or a key cannot be opened: a half-working server helps nobody. */
 export async function compose(config: Config, parts: Partial<Parts> = {}): Promise<Deployment> {
   const ground = await prepare(config, parts)
-  const { log, clock, stores, keys } = ground
+  const { stores } = ground
+  const { keys } = ground.house
   const flows = composeFlows(ground)
   const servers = await composeServers(ground, flows, parts)
-  const timers = [
-    every(FOLLOW_KEYS_MILLISECONDS, log, 'key rings not read', (signal) => keys.refresh(signal)),
-    every(HOUSEKEEPING_MILLISECONDS, log, 'housekeeping failed', async (signal) => {
-      await stores.ledger.expireClaims(clock.now(), signal)
-      await stores.adminTokens.expire(clock.now(), signal)
-    }),
-  ]
+  const chores: readonly Chore[] = [...ground.house.chores, housekeeping(ground)]
+  const timers = chores.map((chore) => every(chore, ground.log))
   const open: OpenListener[] = []
   const listen = async (server: HttpServer, options: ListenerOptions) => {
     const listener = await openListener(server, options)
@@ -167,27 +128,24 @@ async function prepare(config: Config, parts: Partial<Parts>): Promise<Ground> {
   const clock = parts.clock ?? systemClock
   const random = parts.random ?? createSystemRandom()
   const log = parts.log ?? createLog(createLogDestination(STDERR))
-  const stores = parts.stores ?? (await openStores(config, { clock, random }))
-  const { rings, privateKeys } = stores
-  const keys = createKeys(
-    { rings, privateKeys, signer: createLocalSigner(), generateKeyPair, clock, log },
-    () => ({
-      ...config.keys,
-      longestTokenMilliseconds: TOKEN_TTL_CAP_SECONDS * 1000,
-      skewMilliseconds: config.tokenLimits.skewSeconds * 1000,
-    }),
-  )
+  const metrics = createMetrics()
+  const stores = parts.stores ?? (await openStores(config, { clock, random, log }))
   try {
-    await keys.open([...config.tenants.keys()], AbortSignal.timeout(BOOT_MILLISECONDS))
+    const kept = keySettings(config, parts.keyPolicy)
+    const settings = () => kept
+    const house = composeKeys({ config, clock, random, log, metrics, stores, settings })
+    await house.open(AbortSignal.timeout(BOOT_MILLISECONDS))
+    return { config, clock, random, log, metrics, stores, house }
   } catch (error) {
     await stores.close()
     throw error
   }
-  return { config, clock, random, log, metrics: createMetrics(), stores, keys }
 }
 
 /** The use cases, with the rooms they walk through. */
-function composeFlows({ config, clock, random, log, metrics, stores, keys }: Ground) {
+function composeFlows(ground: Ground) {
+  const { config, clock, random, log, metrics, stores } = ground
+  const { keys, cutoffs } = ground.house
   const { ledger } = stores
   const documents = createHttpJsonDocuments({ allowHttp: config.profile === 'dev' })
   const source = createHttpEntitlementSource()
@@ -196,6 +154,10 @@ function composeFlows({ config, clock, random, log, metrics, stores, keys }: Gro
   const own: OwnTokens = {
     keyFor: (tenant, kid) => keys.verificationKey(tenant, kid),
     recorded: (tenant, digest, signal) => ledger.holds(tenant, digest, signal),
+    cutOff(tenant, kid) {
+      cutoffs.mustBeFresh()
+      return cutoffs.isCutOff(tenant, kid)
+    },
   }
   const verifying = { publicKeys, own, cache: createVerifiedCache({ clock }), clock }
   const subjects = createSubjectVerifier(verifying, limits)
@@ -245,7 +207,8 @@ async function composeServers(
   flows: ReturnType<typeof composeFlows>,
   parts: Partial<Parts>,
 ) {
-  const { config, clock, random, log, metrics, stores, keys } = ground
+  const { config, clock, random, log, metrics, stores } = ground
+  const { keys, census } = ground.house
   const { ledger, rings, adminTokens } = stores
   const tenants = createTenants(() => config.tenants)
   const probing = { ready: () => readiness(config, keys, rings), random, log, metrics }
@@ -253,7 +216,7 @@ async function composeServers(
     ...probing,
     tokens: adminTokens,
     tenants,
-    keys: createRecordedKeys({ keys, rings, ledger, clock, random }),
+    keys: ground.house.admin,
     preview: flows.preview,
     ledger,
     status: () => Promise.resolve(status(config)),
@@ -262,7 +225,15 @@ async function composeServers(
   }
   return {
     public: createPublicServer(
-      { ...flows, tenants, jwks: (tenant) => keys.jwks(tenant.name), random, log, metrics },
+      {
+        ...flows,
+        tenants,
+        jwks: (tenant) => keys.jwks(tenant.name),
+        jwksFetched: (tenant, consumer, set) => census.fetched(tenant, consumer, set),
+        random,
+        log,
+        metrics,
+      },
       {
         version: VERSION,
         metadata: {
@@ -315,22 +286,28 @@ async function readiness(config: Config, keys: Keys, rings: RingStore) {
   return { ready: reasons.length === 0, reasons }
 }
 
-/** Runs `work` again and again, never twice at once, each time under a deadline; a failure is a log line. */
-function every(
-  milliseconds: number,
-  log: Log,
-  message: string,
-  work: (signal: AbortSignal) => Promise<unknown>,
-) {
+function housekeeping({ clock, stores }: Ground): Chore {
+  return {
+    everyMilliseconds: HOUSEKEEPING_MILLISECONDS,
+    failed: 'housekeeping failed',
+    work: async (signal) => {
+      await stores.ledger.expireClaims(clock.now(), signal)
+      await stores.adminTokens.expire(clock.now(), signal)
+    },
+  }
+}
+
+/** Does a chore again and again, never twice at once, each time under a deadline; a failure is a log line. */
+function every({ everyMilliseconds, failed, work }: Chore, log: Log) {
   let running = false
   const timer = setInterval(() => {
     if (running) return
     running = true
-    work(AbortSignal.timeout(milliseconds * 5))
-      .catch((err: unknown) => log.warn({ err }, message))
+    work(AbortSignal.timeout(Math.max(everyMilliseconds * 5, LEAST_CHORE_MILLISECONDS)))
+      .catch((err: unknown) => log.warn({ err }, failed))
       .finally(() => {
         running = false
       })
-  }, milliseconds)
+  }, everyMilliseconds)
   return timer.unref()
 }

@@ -5,6 +5,7 @@ import { ADMIN_ROLES, type AdminRole } from '../http/options.ts'
 import { createSystemRandom } from '../lib/id.ts'
 import { Secret } from '../lib/secret.ts'
 import { loadOrExplain } from './load-or-explain.ts'
+import { openState } from './serve.ts'
 import type { Terminal } from './terminal.ts'
 
 const LIFE_MILLISECONDS = 60 * 60 * 1000
@@ -23,8 +24,7 @@ export function adminCommand(terminal: Terminal): Command {
     .requiredOption('--by <name>', 'who asks; it is recorded')
     .action(async (options: { config: string; role: AdminRole; by: string }) => {
       const { config } = loadOrExplain(terminal, options.config)
-      const { openStores } = await import('../compose.ts')
-      const stores = await openStores(config)
+      const stores = await openState(config)
       try {
         const token = await issueAdminToken(stores.adminTokens, options.role, options.by)
         terminal.stdout(`${token.reveal()}\n`)

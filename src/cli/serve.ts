@@ -1,10 +1,12 @@
 import { Command } from 'commander'
 import type { Addresses, Deployment } from '../compose.ts'
+import type { Stores } from '../compose-stores.ts'
 import type { Config } from '../config/config.ts'
 import type { Loaded } from '../config/load.ts'
 import { effectiveTree } from '../config/show.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { loadOrExplain } from './load-or-explain.ts'
+import { refuseRisks, secureProcess, thisMachine } from './process-safety.ts'
 import { releaseStartupMemory } from './startup-memory.ts'
 import { CommandFailure, type Terminal } from './terminal.ts'
 
@@ -15,7 +17,11 @@ export function serveCommand(terminal: Terminal): Command {
     .requiredOption('-c, --config <file>', 'configuration file')
     .option('--set <key=value...>', 'override a setting, e.g. listen.public=127.0.0.1:8080')
     .action(async (options: { config: string; set?: readonly string[] }) => {
+      // First of all: the configuration already holds secrets.
+      const machine = thisMachine()
+      const risks = secureProcess(machine)
       const loaded = loadOrExplain(terminal, options.config, settings(options.set))
+      refuseRisks(risks, loaded.config.profile, { machine, terminal })
       const deployment = await start(loaded)
       releaseStartupMemory()
       const { public: open, admin } = await openPorts(deployment)
@@ -26,13 +32,19 @@ export function serveCommand(terminal: Terminal): Command {
     })
 }
 
+/** Opens what is durable. @throws {CommandFailure} naming the store that could not be opened. */
+export async function openState(config: Config): Promise<Stores> {
+  const { openStores } = await import('../compose-stores.ts')
+  return openStores(config).catch((error: unknown) => {
+    throw failure(EXIT.unreachable, `the store (${placeOf(config)}) could not be opened`, error)
+  })
+}
+
 /** Composes the deployment. @throws {CommandFailure} when its store or one of its keys cannot be opened. */
 export async function start({ config, settings: effective }: Loaded): Promise<Deployment> {
   // Loaded here, not with the command line: most commands never need a server.
-  const { compose, openStores } = await import('../compose.ts')
-  const stores = await openStores(config).catch((error: unknown) => {
-    throw failure(EXIT.unreachable, `the store (${placeOf(config)}) could not be opened`, error)
-  })
+  const { compose } = await import('../compose.ts')
+  const stores = await openState(config)
   try {
     return await compose(config, { stores, describeConfig: () => effectiveTree(effective) })
   } catch (error) {

@@ -12,7 +12,7 @@ interface Party {
 
 /** Exchanges a token at `{server}/token`. @throws {CommandFailure} exit 5 with the server's reason, 6 when there is no answer. */
 export async function exchangeToken(
-  terminal: Terminal,
+  terminal: Pick<Terminal, 'fetch'>,
   request: Party & {
     readonly subject: Secret
     readonly audience: readonly string[]
@@ -34,7 +34,7 @@ export async function exchangeToken(
 
 /** Asks `{server}/introspect` about a token. @throws {CommandFailure} exit 5 or 6. */
 export function introspectToken(
-  terminal: Terminal,
+  terminal: Pick<Terminal, 'fetch'>,
   request: Party & { readonly token: Secret },
 ): Promise<Readonly<Record<string, unknown>>> {
   return post(
@@ -46,7 +46,7 @@ export function introspectToken(
 }
 
 async function post(
-  terminal: Terminal,
+  terminal: Pick<Terminal, 'fetch'>,
   { server, client, secret }: Party,
   path: string,
   form: URLSearchParams,

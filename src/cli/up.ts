@@ -8,6 +8,7 @@ import { banner } from './banner.ts'
 import { DEV_FOLDER, type DevState, devPaths } from './dev-state.ts'
 import { EXIT } from './exit-codes.ts'
 import { loadOrExplain } from './load-or-explain.ts'
+import { refuseRisks, secureProcess, thisMachine } from './process-safety.ts'
 import { openPorts, start, stopped } from './serve.ts'
 import { CommandFailure, type Terminal } from './terminal.ts'
 
@@ -38,6 +39,8 @@ export function upCommand(terminal: Terminal): Command {
     .option('--folder <path>', 'where it keeps its files', DEV_FOLDER)
     .action(async (options: UpOptions) => {
       const began = performance.now()
+      const machine = thisMachine()
+      refuseRisks(secureProcess(machine), 'dev', { machine, terminal })
       const paths = devPaths(options.folder)
       mkdirSync(options.folder, { recursive: true, mode: 0o700 })
       const { idp, entitlements, users, configText } = await startDemo(paths, options)

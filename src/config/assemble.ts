@@ -5,6 +5,7 @@ import { type ListenerOptions, type ListenOptions, toListenOptions } from '../ht
 import { toKeyOptions } from '../keys/options.ts'
 import { toGrantRules } from '../policy/options.ts'
 import { toIdp, toTokenLimits } from '../subject/options.ts'
+import { toConsumers } from '../tenant/options.ts'
 import type { Tenant } from '../tenant/tenant.ts'
 import type { Config, StoreOptions } from './config.ts'
 import { pathFrom } from './references.ts'
@@ -26,7 +27,7 @@ export function assembleConfig(values: ConfigValues, { folder, places, hash }: C
     profile: values.profile ?? 'production',
     listen: toListen(values, folder),
     store: toStore(values.store, folder),
-    keys: toKeyOptions(values.keys),
+    keys: toKeyOptions(values.keys, values.profile !== 'dev', (path) => pathFrom(folder, path)),
     tokenLimits: toTokenLimits(values.limits ?? {}),
     rateLimits: toRateLimits(values.limits ?? {}),
     tenants: new Map(
@@ -51,6 +52,7 @@ function toTenant(name: string, values: TenantValues, places: Checked['places'])
     clients: new Map(clients.map(([id, config]) => [id, toClient(id, config)])),
     rules: toGrantRules(values.roles, values.tokens),
     corsOrigins: values.cors?.origins ?? [],
+    consumers: toConsumers(values.consumers),
     // Names are joined the same way here and by whoever asks, so dots in a client id do no harm.
     at: (path) => lineOf(places.get(`tenants.${name}.${path}`)?.key),
   }

@@ -330,18 +330,6 @@ const BREAKS: Readonly<Record<string, Break>> = {
     code: 'config/not-available',
     mend: /memory/,
   },
-  'keys in Vault': {
-    from: '{ sealed: { kek: "${file:kek}" } }',
-    to: '{ ▸vault: { addr: https://vault.example } }',
-    code: 'config/not-available',
-    mend: /sealed/,
-  },
-  'signing by Vault': {
-    from: 'keys:\n',
-    to: 'keys:\n  signer: { ▸vaultTransit: {} }\n',
-    code: 'config/not-available',
-    mend: /local/,
-  },
   'mutual TLS of a client': {
     from: '{ privateKeyJwt: { jwksUri: https://orders.acme.example/jwks } }',
     to: '{ ▸mtls: {} }',

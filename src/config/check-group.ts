@@ -11,7 +11,8 @@ import type { Spot, Walk } from './walk.ts'
  */
 const ABSENCE_MATTERS: ReadonlySet<string> = new Set(
   `upnDomains subjectPrefix presenters roles map unmapped empty sources audiences idps grants
-  exchangeOwn resourceFor profile listen public admin tls keys store`.split(/\s+/),
+  exchangeOwn resourceFor profile listen public admin tls keys store signer publishAhead rotateEvery jwks
+  maxAge staleIfError secretId secretIdFile limits skew tokens ttl`.split(/\s+/),
 )
 
 type MapNode = Node & { readonly kind: 'map' }

@@ -101,7 +101,7 @@ function checkText(
   } else if (!fits(text, shape)) {
     if (repeat) reveal(place)
     const message = repeat ? `${name} is ${quoted(text)}` : `${name} is not of the right form`
-    return report('config/bad-value', message, `wanted: ${wanted(shape)}`)
+    return report('config/bad-value', message, `wanted: ${wanted(shape, text)}`)
   } else if (shape['x-kind'] === 'url' && hasUserinfo(text)) {
     return report(
       'config/literal-secret',
@@ -140,10 +140,11 @@ function fits(text: string, shape: Shape): boolean {
   return pattern === undefined || new RegExp(pattern, 'u').test(text)
 }
 
-function wanted(shape: Shape): string {
+function wanted(shape: Shape, { length }: string): string {
   if (shape['x-kind']) return typeText(shape)
-  if (shape.maxLength !== undefined) return `1 to ${shape.maxLength} characters`
-  return shape.pattern === undefined
+  if (shape.maxLength !== undefined && (length === 0 || length > shape.maxLength))
+    return `1 to ${shape.maxLength} characters`
+  return shape.pattern === undefined || length === 0
     ? 'a text that is not empty'
     : `a text that matches ${shape.pattern}`
 }

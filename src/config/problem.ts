@@ -19,8 +19,11 @@ export const PROBLEM_CODES = {
     'The environment variable or file behind a reference is missing or empty.',
   'config/secret-kind': 'What is behind a reference is not what the key needs.',
   'config/secret-mode': 'A file with a secret can be read by other accounts (a warning).',
-  'config/kek-missing': 'Production needs `keys.store`.',
+  'config/kek-missing': 'Signing keys have no `keys.store` and no remote signer.',
   'config/kek-form': 'The key-encryption key is not 32 bytes.',
+  'config/publish-ahead': 'A key could sign before every verifier knows it.',
+  'config/rotation': 'Keys would change too often for what depends on them, or hardly ever.',
+  'config/successors': 'Too few published keys would be ready for an incident.',
   'config/listen': 'Listeners exclude each other or are open where they must not be.',
   'config/insecure-url':
     'An http:// address outside profile `dev`, or in `dev` one that is not loopback.',

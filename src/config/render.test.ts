@@ -6,12 +6,14 @@ import { nearest } from './nearest.ts'
 import { ConfigError } from './problem.ts'
 import { renderProblems } from './render.ts'
 
+const KEYS = 'keys: { store: { sealed: { kek: "${env:KEK}" } } }'
+
 function rendered(text: string): string {
   try {
     loadConfig({
       path: '/c/rolemint.yaml',
       files: fakeConfigFiles({ '/c/rolemint.yaml': text }),
-      env: {},
+      env: { KEK: '07'.repeat(32) },
     })
   } catch (error) {
     if (error instanceof ConfigError) return renderProblems(error.problems)
@@ -22,7 +24,7 @@ function rendered(text: string): string {
 
 test('a problem is shown with its line, a caret under the mistake, and the mend beside it', () => {
   const text = `version: 1
-profile: dev
+${KEYS}
 tenants:
   acme:
     issuer: https://sts.acme.example
@@ -76,7 +78,7 @@ test('a problem of the environment names the variable', () => {
 
 test('at most five problems are shown, and the rest is counted', () => {
   const keys = ['one', 'two', 'three', 'four', 'five', 'six', 'seven']
-  const text = `version: 1\nprofile: dev\ntenants: {}\n${keys.map((key) => `${key}xyz: 1\n`).join('')}`
+  const text = `version: 1\n${KEYS}\ntenants: {}\n${keys.map((key) => `${key}xyz: 1\n`).join('')}`
   const shown = rendered(text)
 
   assert.equal(shown.match(/^error\[/gm)?.length, 5)

@@ -66,6 +66,7 @@ function loadSample(text = SAMPLE): Loaded {
       '/etc/rolemint/rolemint.yaml': text,
       '/run/secrets/kek': `${KEK}\n`,
       '/run/secrets/hr-token': 'hr-token-text\n',
+      '/run/secrets/hr-token-2': 'hr-token-text\n',
     }),
   })
 }
@@ -89,7 +90,8 @@ test('the sample means what it says', () => {
   assert.equal(config.listen.public.port, 8080)
   assert.equal(config.listen.probes?.port, 9091)
   assert.deepEqual(config.store, { kind: 'sqlite', path: '/etc/rolemint/data/rolemint.db' })
-  assert.equal(config.keys.kek?.reveal(), KEK)
+  assert.ok(config.keys.store?.kind === 'sealed')
+  assert.equal(config.keys.store.kek.reveal(), KEK)
   assert.equal(config.tokenLimits.skewSeconds, 30)
   assert.equal(acme?.rules.ttlSeconds, 43_200)
   assert.equal(acme?.sources[0]?.auth?.value.reveal(), 'Bearer hr-token-text')
@@ -123,5 +125,9 @@ test('the hash depends on what is in effect, not on order, comments, or secrets'
   assert.equal(hashOf('cache: memory', '# another comment'), hash, 'a default written out or not')
   assert.equal(hashOf('{ ttl: 12h, refresh: off }', '{ refresh: off, ttl: 12h }'), hash)
   assert.notEqual(hashOf('ttl: 12h', 'ttl: 11h'), hash)
-  assert.notEqual(hashOf('/run/secrets/hr-token', '/run/secrets/kek'), hash, 'another reference')
+  assert.notEqual(
+    hashOf('/run/secrets/hr-token', '/run/secrets/hr-token-2'),
+    hash,
+    'another reference',
+  )
 })

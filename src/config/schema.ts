@@ -8,6 +8,7 @@ import { keysSchema } from '../keys/options.ts'
 import { choice, group, named, oneOf, secret, text, texts, url } from '../lib/option.ts'
 import { rolesSchema, tokensSchema } from '../policy/options.ts'
 import { idpSchema, tokenLimitsSchema } from '../subject/options.ts'
+import { consumersSchema } from '../tenant/options.ts'
 import type { Shape } from './shape.ts'
 
 /** Client ids are often URLs; printable ASCII without space, quote and backslash, so that they fit a header and an error text. */
@@ -33,6 +34,7 @@ const tenantSchema = group(
     }),
     tokens: Type.Optional(tokensSchema),
     cors: Type.Optional(corsSchema),
+    consumers: Type.Optional(consumersSchema),
   },
   { description: 'One tenant.' },
 )
@@ -66,7 +68,7 @@ export const configSchema = group(
       choice(
         {
           description:
-            '`dev` allows plain http to loopback addresses and a missing `keys.store`, and refuses to listen anywhere else than on loopback.',
+            '`dev` allows plain http to loopback addresses, and refuses to listen anywhere else than on loopback.',
           reload: 'restart',
           default: 'production',
         },

@@ -93,9 +93,13 @@ const LEAKS: Readonly<Record<string, readonly [from: string, to: string]>> = {
     `{ jwks: { keys: [{ kty: EC, d: ${CANARY} }] } }`,
   ],
   'as a number is expected': ['max: 200', `max: ${CANARY}`],
-  'in the credentials of a store that is not there yet': [
+  'in the credentials of Vault': [
     '{ sealed: { kek: "${file:/kek}" } }',
     `{ vault: { addr: https://v.example, auth: { token: ${CANARY} } } }`,
+  ],
+  'where the file with it belongs': [
+    '{ sealed: { kek: "${file:/kek}" } }',
+    `{ vault: { addr: https://v.example, auth: { tokenFile: ${CANARY} } } }`,
   ],
   twice: ['{ bearer: "${env:HR_TOKEN}" }', `{ bearer: ${CANARY}, bearer: ${CANARY} }`],
   'as a directive': ['version: 1', `%${CANARY}\n---\nversion: 1`],

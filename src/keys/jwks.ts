@@ -8,6 +8,8 @@ export interface RenderedJwks {
   readonly body: string
   /** Strong entity tag, quotes included (RFC 9110 §8.8.3). */
   readonly etag: string
+  /** The key ids it names, for the census of verifiers. */
+  readonly kids: readonly string[]
 }
 
 /** Which keys verifiers get, those that sign now first: some verifiers try keys in order. */
@@ -23,5 +25,6 @@ export function renderJwks(ring: Ring): RenderedJwks {
     ...publicJwk(key.publicJwk),
   }))
   const body = JSON.stringify({ keys })
-  return { body, etag: `"${createHash('sha256').update(body).digest('base64url')}"` }
+  const etag = `"${createHash('sha256').update(body).digest('base64url')}"`
+  return { body, etag, kids: keys.map(({ kid }) => kid) }
 }

@@ -1,29 +1,36 @@
+import type { Clock } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
-import type { RenderedJwks } from './jwks.ts'
+import type { Log } from '../observe/log.ts'
 import type { KeyOptions, SigningAlgorithm } from './options.ts'
-import { createPrivateHalves, type PrivateHalvesDeps } from './private-halves.ts'
-import { activatableFrom, type RingKey, type RingPolicy } from './ring.ts'
-import type { SignerKey } from './signer.ts'
-import type { RingStore } from './store.ts'
-import { type ChangedBy, createTenantRing, type Rotation, type TenantRing } from './tenant-ring.ts'
-import type { RingView, VerificationKey } from './view.ts'
+import { type Custody, createPrivateHalves } from './private-halves.ts'
+import type { Ring, RingKey, RingPolicy } from './ring.ts'
+import type { Signer } from './signer.ts'
+import type { KeyUsage, RingStore } from './store.ts'
+import { type ChangedBy, createTenantRing, type KeyAction, type TenantRing } from './tenant-ring.ts'
+import { type ServedJwks, servedJwks } from './timetable.ts'
+import type { RingView, SigningKey, VerificationKey } from './view.ts'
 
-/** The key that signs a token; the same object as long as the ring does not change. */
-export type SigningKey = SignerKey
-
-/** What the admin API tells about a key. Times are milliseconds since the epoch. */
-export type KeyMetadata = RingKey & {
-  /** With a published key: the first instant at which a rotation may make it sign. */
-  readonly activatableFrom?: number
-}
+export type { SigningKey } from './view.ts'
 
 /** What the keys need. */
-export interface KeysDeps extends PrivateHalvesDeps {
+export interface KeysDeps {
   readonly rings: RingStore
+  readonly custody: Custody
+  readonly signer: Signer
+  readonly clock: Clock
+  /** A number in [0, 1) that spreads the attempts of replicas. */
+  readonly chance: () => number
+  readonly log?: Log | undefined
+  /** Told of each change that this process made to a ring, after it is durable. */
+  readonly changed?: (tenant: string, before: Ring, after: Ring) => void
 }
 
 /** The `keys` section, and the two waits that other sections decide. */
-export type KeysSettings = KeyOptions & RingPolicy
+export type KeysSettings = Pick<
+  KeyOptions,
+  'algorithm' | 'perTarget' | 'jwksMaxAgeSeconds' | 'jwksStaleIfErrorSeconds'
+> &
+  RingPolicy
 
 /** Our signing keys, by tenant. Nothing here is on the request path but memory and the signer. */
 export interface Keys {
@@ -34,10 +41,11 @@ export interface Keys {
   open(tenants: readonly string[], signal: AbortSignal): Promise<void>
   /** The algorithm of tokens for this audience. */
   algorithmFor(audience: string): SigningAlgorithm
-  /** @throws {Refusal} `signer_unavailable` when the tenant has no active key of this algorithm. */
+  /** @throws {Refusal} `signer_unavailable` when the tenant has no active key of this algorithm, or its time is over. */
   signingKey(tenant: string, alg: SigningAlgorithm): SigningKey
   /**
-   * Signs `signingInput` with a key that `signingKey` gave. A key that a rotation has replaced in between still signs for 10 s.
+   * Signs `signingInput` with a key that `signingKey` gave. A key that a rotation has replaced in between still signs for 10 s, a killed
+   * one or one past its `signUntil` does not.
    * @throws {Refusal} `signer_unavailable`.
    */
   sign(key: SigningKey, signingInput: string): Buffer | Promise<Buffer>
@@ -48,9 +56,9 @@ export interface Keys {
    */
   verificationKey(tenant: string, kid: string): Promise<VerificationKey | undefined>
   /** The JWK Set of the tenant, ready to be sent. @throws {Refusal} `signer_unavailable` before the ring was read. */
-  jwks(tenant: string): RenderedJwks
-  /** All keys the tenant ever had, in the order they came. */
-  list(tenant: string): readonly KeyMetadata[]
+  jwks(tenant: string): ServedJwks
+  /** All keys of the tenant as this process knows them, in the order they came. */
+  list(tenant: string): readonly RingKey[]
   /**
    * Puts the published successor in the place of the active key, for one algorithm or for all of the ring (all or none).
    * @throws {RingError} `published_too_recently` (with `allowedFrom`), `algorithm_not_in_ring`, `changed_meanwhile`.
@@ -62,33 +70,56 @@ export interface Keys {
     which: SigningAlgorithm | 'all',
     changedBy: ChangedBy,
     signal: AbortSignal,
-  ): Promise<readonly Rotation[]>
+  ): Promise<void>
   /**
-   * Follows rotations done elsewhere and finishes what failed before (loading, destroying). Called every second.
-   * A tenant whose ring cannot be read keeps the keys it has: until order 2 brings `signUntil`, a replica cut off from the
-   * store goes on signing with a key that others have replaced, which JWKS covers for an hour.
-   * @throws {AggregateError} naming the tenants that could not be read, after all were tried.
+   * Promotes, retires or kills one key. A kill is durable and obeyed here when this resolves; other replicas obey within a second.
+   * @throws {RingError} as the transition of this name says.
    */
-  refresh(signal: AbortSignal): Promise<void>
+  change(
+    tenant: string,
+    action: KeyAction,
+    kid: string,
+    changedBy: ChangedBy,
+    signal: AbortSignal,
+  ): Promise<void>
+  /**
+   * Follows changes done elsewhere, as far as that needs no key store: called every second, and never held up by one.
+   * A tenant whose ring cannot be read keeps the keys it has until their `signUntil`.
+   * @throws {AggregateError} naming the failures, after all tenants were tried.
+   */
+  follow(signal: AbortSignal): Promise<void>
+  /**
+   * Loads and destroys private halves, and does what is due in every ring: retires, rotates, publishes successors. Every replica calls
+   * it every second, beside `follow`; what fails is tried again. @throws {AggregateError} as `follow`.
+   */
+  keep(signal: AbortSignal): Promise<void>
+  /** What was signed since the last call, by tenant. */
+  takeUsage(): readonly (KeyUsage & { readonly tenant: string })[]
 }
 
 const REREAD_TIMEOUT_MILLISECONDS = 2000
+const MINUTE_MILLISECONDS = 60_000
 
 /** Keeps the key rings of all tenants of this process. */
 export function createKeys(deps: KeysDeps, options: () => KeysSettings): Keys {
-  const halves = createPrivateHalves(deps)
+  const { rings, custody, signer, clock, chance, log, changed } = deps
+  const halves = createPrivateHalves({ custody, clock, log })
   const tenants = new Map<string, TenantRing>()
   const views = new Map<string, RingView>()
+  /** Keys that were used and have something to report, also after a rotation took them out of the view. */
+  const used = new Set<SigningKey>()
 
   function ringOf(tenant: string): TenantRing {
     const known = tenants.get(tenant)
     if (known) return known
     const created = createTenantRing(
       {
-        rings: deps.rings,
+        rings,
         halves,
-        clock: deps.clock,
+        clock,
+        chance,
         show: (view) => views.set(tenant, view),
+        changed: (before, after) => changed?.(tenant, before, after),
       },
       tenant,
       options,
@@ -101,6 +132,24 @@ export function createKeys(deps: KeysDeps, options: () => KeysSettings): Keys {
     const view = views.get(tenant)
     if (!view) throw unavailable(new Error(`the key ring of tenant ${tenant} was not opened`))
     return view
+  }
+
+  async function inEveryRing(work: (ring: TenantRing) => Promise<unknown>): Promise<void> {
+    const outcomes = await Promise.allSettled([...tenants.values()].map(work))
+    const failures = outcomes.flatMap((one): unknown[] =>
+      one.status === 'rejected' ? [one.reason] : [],
+    )
+    if (failures.length > 0)
+      throw new AggregateError(
+        failures,
+        `${failures.length} key rings could not be kept up to date`,
+      )
+  }
+
+  function count(key: SigningKey, now: number): void {
+    key.unreported.signatures += 1
+    key.unreported.lastAt = now
+    used.add(key)
   }
 
   return {
@@ -122,10 +171,18 @@ export function createKeys(deps: KeysDeps, options: () => KeysSettings): Keys {
     signingKey(tenant, alg) {
       const key = viewOf(tenant).signing.get(alg)
       if (!key) throw unavailable(new Error(`tenant ${tenant} has no active ${alg} key`))
+      mustHaveTime(key, clock.now())
       return key
     },
 
-    sign: (key, signingInput) => deps.signer.sign(key, signingInput),
+    sign(key, signingInput) {
+      const now = clock.now()
+      // Asked again: recording may have taken a while. JWKS keeps the key for tokens made up to signUntil, not for later ones.
+      mustHaveTime(key, now)
+      const signature = signer.sign(key, signingInput)
+      count(key, now)
+      return signature
+    },
 
     async verificationKey(tenant, kid) {
       const { ring, verification } = viewOf(tenant)
@@ -142,36 +199,57 @@ export function createKeys(deps: KeysDeps, options: () => KeysSettings): Keys {
       return viewOf(tenant).verification.get(kid)
     },
 
-    jwks: (tenant) => viewOf(tenant).jwks,
-
-    list(tenant) {
-      const policy = options()
-      const now = deps.clock.now()
-      return viewOf(tenant).ring.keys.map((key) =>
-        key.state === 'published'
-          ? { ...key, activatableFrom: activatableFrom(key, policy, now) }
-          : key,
-      )
+    jwks(tenant) {
+      const { ring, jwks } = viewOf(tenant)
+      return servedJwks(jwks, ring, options(), clock.now())
     },
+
+    list: (tenant) => viewOf(tenant).ring.keys,
 
     async rotate(tenant, which, changedBy, signal) {
       viewOf(tenant)
       return ringOf(tenant).rotate(which, changedBy, signal)
     },
 
-    async refresh(signal) {
-      const rings = [...tenants.values()]
-      const outcomes = await Promise.allSettled(rings.map((ring) => ring.reread(signal)))
-      const failures = outcomes.flatMap((one): unknown[] =>
-        one.status === 'rejected' ? [one.reason] : [],
-      )
-      if (failures.length > 0)
-        throw new AggregateError(failures, `${failures.length} key rings could not be read again`)
+    async change(tenant, action, kid, changedBy, signal) {
+      viewOf(tenant)
+      return ringOf(tenant).change(action, kid, changedBy, signal)
+    },
+
+    follow: (signal) => inEveryRing((ring) => ring.follow(signal)),
+
+    keep: (signal) => {
+      const algorithms = algorithmsInUse(options())
+      return inEveryRing(async (ring) => {
+        await ring.settle(signal)
+        await ring.keep(algorithms, signal)
+      })
+    },
+
+    takeUsage() {
+      const taken = [...used].map(({ tenant, kid, unreported }) => {
+        const { signatures, lastAt } = unreported
+        unreported.signatures = 0
+        const lastSignedAt = Math.floor(lastAt / MINUTE_MILLISECONDS) * MINUTE_MILLISECONDS
+        return { tenant, kid, signatures, lastSignedAt }
+      })
+      used.clear()
+      return taken
     },
   }
 }
 
-function algorithmsInUse({ algorithm, perTarget }: KeyOptions): readonly SigningAlgorithm[] {
+function mustHaveTime(key: SigningKey, now: number): void {
+  if (now < key.signUntil) return
+  throw unavailable(
+    new Error(`the time of key ${key.kid} is over, and no other has taken its place`),
+  )
+}
+
+function algorithmsInUse({
+  algorithm,
+  perTarget,
+}: Pick<KeyOptions, 'algorithm' | 'perTarget'>): readonly SigningAlgorithm[] {
   return [...new Set([algorithm, ...Object.values(perTarget)])]
 }
 

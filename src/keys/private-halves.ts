@@ -1,12 +1,7 @@
-import { createPrivateKey, createPublicKey } from 'node:crypto'
 import type { Clock } from '../lib/clock.ts'
-import type { Secret } from '../lib/secret.ts'
 import type { Log } from '../observe/log.ts'
-import { exportPublicJwk, importPublicJwk, thumbprint } from './jwk.ts'
 import type { SigningAlgorithm } from './options.ts'
 import type { NewKey, Ring, RingKey } from './ring.ts'
-import type { GenerateKeyPair, LocalSigner } from './signer.ts'
-import type { PrivateKeyStore } from './store.ts'
 
 /**
  * The private half of a key that signs or will sign could not be used. Never answered by a new key: the public half of
@@ -27,18 +22,42 @@ export class PrivateHalfError extends Error {
   }
 }
 
-/** Makes private halves, keeps signer and store in step with the ring, and destroys what may no longer sign. */
-export interface PrivateHalves {
-  /** New keys, one for each entry of `algorithms`; their private halves are durable. All of them or none. */
+/** A key that was made and that nobody knows of yet. Exactly one of the two is called, once. */
+export interface MadeKey {
+  readonly key: NewKey
+  /** Puts the private half into safe keeping: durable on resolve. When it rejects, it may have been kept all the same. */
+  keep(signal: AbortSignal): Promise<void>
+  /** Wipes it. A failure leaves behind a key that no ring names. */
+  forget(signal: AbortSignal): Promise<void>
+}
+
+/** Where private halves live: in a store of ours and the memory of this process, or in a remote signer that keeps them. */
+export interface Custody {
+  make(tenant: string, alg: SigningAlgorithm, signal: AbortSignal): Promise<MadeKey>
+  /** Makes the signer able to sign with the key. Rejects when its private half is not there, is another's, or gave no answer. */
+  load(tenant: string, key: RingKey, signal: AbortSignal): Promise<void>
+  /** Makes the signer forget the key. */
+  unload(tenant: string, kid: string): void
+  /** Makes the private half unrecoverable. Resolves also when it was gone. */
+  destroy(tenant: string, key: RingKey, signal: AbortSignal): Promise<void>
+  /** True when destroying ends signing at once, so that it must wait for what is under way. */
+  readonly signsByStore: boolean
+  /** Rejects when private halves could not be read or written now. Touches no key. */
+  check(signal: AbortSignal): Promise<void>
+}
+
+/** Keeps signer and store in step with the ring, and destroys what may no longer sign. */
+export interface PrivateHalves extends Pick<Custody, 'check'> {
+  /** New keys, one for each entry of `algorithms`. All of them or none. */
   make(
     tenant: string,
     algorithms: readonly SigningAlgorithm[],
     signal: AbortSignal,
-  ): Promise<readonly NewKey[]>
-  /** Destroys private halves that no ring will ever name. A failure is logged: an orphan is sealed, and signs nothing. */
-  discard(tenant: string, kids: readonly string[], signal: AbortSignal): Promise<void>
+  ): Promise<readonly MadeKey[]>
   /** Gives the signer every key of the ring that signs or will sign and is not loaded yet; returns those that failed. */
   load(tenant: string, ring: Ring, signal: AbortSignal): Promise<readonly PrivateHalfError[]>
+  /** Takes killed keys out of the signer at once. No I/O. */
+  dropKilled(tenant: string, ring: Ring): void
   /** Destroys the private half of every key of the ring that may no longer sign. What failed is tried again at the next call. */
   destroySpent(tenant: string, ring: Ring, signal: AbortSignal): Promise<void>
   /** True when the signer holds the key. */
@@ -47,9 +66,7 @@ export interface PrivateHalves {
 
 /** What {@link createPrivateHalves} needs. */
 export interface PrivateHalvesDeps {
-  readonly privateKeys: PrivateKeyStore
-  readonly signer: LocalSigner
-  readonly generateKeyPair: GenerateKeyPair
+  readonly custody: Custody
   readonly clock: Clock
   readonly log?: Log | undefined
 }
@@ -59,6 +76,9 @@ export interface PrivateHalvesDeps {
  * the rotation came still has to be signed with it; without this every rotation would fail the exchanges under way.
  */
 const UNDER_WAY_MILLISECONDS = 10_000
+
+/** After this a retired key was destroyed long ago, and a process that starts does not ask for it again. */
+const FORGOTTEN_MILLISECONDS = 7 * 86_400_000
 
 /** What this process has done for one tenant, by kid. */
 interface Held {
@@ -71,8 +91,7 @@ interface Held {
 }
 
 /** Private halves of all tenants of this process. */
-export function createPrivateHalves(deps: PrivateHalvesDeps): PrivateHalves {
-  const { privateKeys, signer, clock, log } = deps
+export function createPrivateHalves({ custody, clock, log }: PrivateHalvesDeps): PrivateHalves {
   const tenants = new Map<string, Held>()
   const heldBy = (tenant: string): Held => {
     const held = tenants.get(tenant) ?? newHeld()
@@ -80,37 +99,26 @@ export function createPrivateHalves(deps: PrivateHalvesDeps): PrivateHalves {
     return held
   }
 
-  async function discard(tenant: string, kids: readonly string[], signal: AbortSignal) {
-    for (const kid of kids) {
-      await privateKeys.destroy(tenant, kid, signal).catch((err: unknown) => {
-        log?.warn({ tenant, kid, err }, 'orphan private half left in the store')
-      })
-    }
+  function unload(tenant: string, kid: string, held: Held): void {
+    custody.unload(tenant, kid)
+    held.loaded.delete(kid)
+    held.leaving.delete(kid)
   }
 
-  async function makeOne(
-    tenant: string,
-    alg: SigningAlgorithm,
-    signal: AbortSignal,
-  ): Promise<NewKey> {
-    const { publicKey, pkcs8 } = await deps.generateKeyPair(alg)
-    const publicJwk = exportPublicJwk(publicKey)
-    const kid = thumbprint(publicJwk)
-    try {
-      await privateKeys.put(tenant, kid, pkcs8, signal)
-      return { kid, alg, publicJwk }
-    } catch (error) {
-      // It may have been kept all the same, and no ring names it yet.
-      await discard(tenant, [kid], signal)
-      throw error
-    } finally {
-      pkcs8.reveal().fill(0)
-    }
+  /** True when nothing signs with the key any more. */
+  function letGo(tenant: string, kid: string, held: Held): boolean {
+    if (!held.loaded.has(kid)) return true
+    const at = held.leaving.get(kid) ?? clock.now() + UNDER_WAY_MILLISECONDS
+    held.leaving.set(kid, at)
+    if (clock.now() < at) return false
+    unload(tenant, kid, held)
+    return true
   }
 
-  async function destroy(tenant: string, kid: string, held: Held, signal: AbortSignal) {
+  async function destroy(tenant: string, key: RingKey, held: Held, signal: AbortSignal) {
+    const { kid } = key
     try {
-      await privateKeys.destroy(tenant, kid, signal)
+      await custody.destroy(tenant, key, signal)
       held.destroyed.add(kid)
     } catch (err) {
       reportOnce(held, kid, () =>
@@ -119,28 +127,19 @@ export function createPrivateHalves(deps: PrivateHalvesDeps): PrivateHalves {
     }
   }
 
-  function letGo(tenant: string, kid: string, held: Held): void {
-    if (!held.loaded.has(kid)) return
-    const at = held.leaving.get(kid) ?? clock.now() + UNDER_WAY_MILLISECONDS
-    held.leaving.set(kid, at)
-    if (clock.now() < at) return
-    signer.unload({ tenant, kid })
-    held.loaded.delete(kid)
-    held.leaving.delete(kid)
-  }
-
   return {
+    check: (signal) => custody.check(signal),
+
     async make(tenant, algorithms, signal) {
-      const made = await Promise.allSettled(algorithms.map((alg) => makeOne(tenant, alg, signal)))
-      const keys = made.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+      const made = await Promise.allSettled(
+        algorithms.map((alg) => custody.make(tenant, alg, signal)),
+      )
       const failed = made.find((one) => one.status === 'rejected')
+      const keys = made.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
       if (!failed) return keys
-      const orphans = keys.map(({ kid }) => kid)
-      await discard(tenant, orphans, signal)
+      await Promise.allSettled(keys.map((key) => key.forget(signal)))
       throw failed.reason
     },
-
-    discard,
 
     async load(tenant, ring, signal) {
       const held = heldBy(tenant)
@@ -149,7 +148,7 @@ export function createPrivateHalves(deps: PrivateHalvesDeps): PrivateHalves {
         if ((key.state !== 'active' && key.state !== 'published') || held.loaded.has(key.kid))
           continue
         try {
-          await loadOne(deps, tenant, key, signal)
+          await custody.load(tenant, key, signal)
           held.loaded.add(key.kid)
           held.reported.delete(key.kid)
         } catch (cause) {
@@ -163,42 +162,25 @@ export function createPrivateHalves(deps: PrivateHalvesDeps): PrivateHalves {
       return failures
     },
 
+    dropKilled(tenant, ring) {
+      const held = heldBy(tenant)
+      for (const { kid, state } of ring.keys)
+        if (state === 'compromised' && held.loaded.has(kid)) unload(tenant, kid, held)
+    },
+
     async destroySpent(tenant, ring, signal) {
       const held = heldBy(tenant)
-      for (const { kid, state } of ring.keys) {
+      const forgotten = clock.now() - FORGOTTEN_MILLISECONDS
+      for (const key of ring.keys) {
+        const { kid, state, retiredAt = Number.POSITIVE_INFINITY } = key
         if (state === 'staged' || state === 'published' || state === 'active') continue
-        letGo(tenant, kid, held)
-        if (!held.destroyed.has(kid)) await destroy(tenant, kid, held, signal)
+        const unused = letGo(tenant, kid, held)
+        if (held.destroyed.has(kid) || retiredAt < forgotten) continue
+        if (unused || !custody.signsByStore) await destroy(tenant, key, held, signal)
       }
     },
 
     isLoaded: (tenant, kid) => tenants.get(tenant)?.loaded.has(kid) ?? false,
-  }
-}
-
-async function loadOne(
-  { privateKeys, signer }: PrivateHalvesDeps,
-  tenant: string,
-  key: RingKey,
-  signal: AbortSignal,
-): Promise<void> {
-  const pkcs8 = await privateKeys.get(tenant, key.kid, signal)
-  if (!pkcs8) throw new Error('it is not in the store')
-  try {
-    // A wrong private half would make tokens that every verifier refuses, and the first to notice would be users.
-    if (!isPrivateHalfOf(key, pkcs8)) throw new Error('it does not belong to the public half')
-    signer.load({ tenant, kid: key.kid, alg: key.alg }, pkcs8)
-  } finally {
-    pkcs8.reveal().fill(0)
-  }
-}
-
-function isPrivateHalfOf(key: RingKey, pkcs8: Secret<Buffer>): boolean {
-  try {
-    const given = createPrivateKey({ key: pkcs8.reveal(), format: 'der', type: 'pkcs8' })
-    return createPublicKey(given).equals(importPublicJwk(key.publicJwk))
-  } catch {
-    return false
   }
 }
 

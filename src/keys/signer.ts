@@ -32,6 +32,30 @@ export interface LocalSigner extends Signer {
   unload(key: Pick<SignerKey, 'tenant' | 'kid'>): void
 }
 
+/** A signer whose private keys never leave it. Every adapter passes `test/contracts/remote-signer.ts`. */
+export interface RemoteSigner extends Signer {
+  /**
+   * Makes a key that never leaves the signer.
+   * @returns its public half, and the handle by which the signer finds it again.
+   * @throws {DependencyUnavailable} when the signer gave no answer; a key may have been made all the same.
+   */
+  create(
+    tenant: string,
+    alg: SigningAlgorithm,
+    signal: AbortSignal,
+  ): Promise<{ readonly publicKey: KeyObject; readonly handle: string }>
+  /** Whether the key behind `handle` is there and has this public half. @throws {DependencyUnavailable} */
+  holds(handle: string, publicKey: KeyObject, signal: AbortSignal): Promise<boolean>
+  /** Tells the signer which handle a kid has. No I/O. */
+  bind(key: SignerKey, handle: string): void
+  /** Forgets the handle of a kid; signing with it is refused from now on. No I/O. */
+  unbind(key: Pick<SignerKey, 'tenant' | 'kid'>): void
+  /** Deletes the key. Resolves also when it was gone. @throws {DependencyUnavailable} */
+  destroy(handle: string, signal: AbortSignal): Promise<void>
+  /** Resolves when the signer could sign now. Touches no key. @throws {DependencyUnavailable} */
+  check(signal: AbortSignal): Promise<void>
+}
+
 /** A fresh key pair. The caller owns the buffer and overwrites it when the private half is in safe keeping. */
 export interface KeyPair {
   readonly publicKey: KeyObject

@@ -1,4 +1,4 @@
-import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 
 /** What is counted. Label values are configuration names and stable codes only: a caller cannot make new series. */
 export interface Metrics {
@@ -9,6 +9,20 @@ export interface Metrics {
   exchange(tenant: string, outcome: string): void
   introspection(tenant: string, active: boolean): void
   ledgerAppend(seconds: number): void
+  keyTransition(tenant: string, alg: string, to: string): void
+  keyStoreUp(up: boolean): void
+  keyRing(tenant: string, alg: string, facts: KeyRingFacts): void
+  cutoffAge(seconds: number): void
+}
+
+/** What is watched of the keys of one algorithm. Seconds; negative values do not occur. */
+export interface KeyRingFacts {
+  /** Published keys that may follow. */
+  readonly successors: number
+  /** How long the active key may still sign. */
+  readonly signsForSeconds: number
+  /** How long its rotation has been due. */
+  readonly overdueSeconds: number
 }
 
 /** One metric for the documentation; a test compares this list with `docs/metrics.md`. */
@@ -17,6 +31,12 @@ export const METRIC_NAMES = {
   exchanges: 'rolemint_exchanges_total',
   introspections: 'rolemint_introspections_total',
   ledger: 'rolemint_ledger_append_duration_seconds',
+  keyTransitions: 'rolemint_key_transitions_total',
+  keyStoreUp: 'rolemint_key_store_up',
+  keySuccessors: 'rolemint_key_successors',
+  keySignsFor: 'rolemint_key_signs_for_seconds',
+  keyOverdue: 'rolemint_key_rotation_overdue_seconds',
+  cutoffAge: 'rolemint_cutoff_age_seconds',
 } as const
 
 const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
@@ -52,6 +72,7 @@ export function createMetrics(
     buckets: LATENCY_BUCKETS,
     registers: [registry],
   })
+  const keys = keyMetrics(registry)
   // labels() looks its child up by building a key each time; on the hot path the child is kept instead.
   const bound = {
     http: memo((key: string) => {
@@ -72,6 +93,44 @@ export function createMetrics(
     introspection: (tenant, active) =>
       introspections.labels({ tenant, active: String(active) }).inc(),
     ledgerAppend: (seconds) => ledger.observe(seconds),
+    ...keys,
+  }
+}
+
+function keyMetrics(
+  registry: Registry,
+): Pick<Metrics, 'keyTransition' | 'keyStoreUp' | 'keyRing' | 'cutoffAge'> {
+  const registers = [registry]
+  const labelNames = ['tenant', 'alg'] as const
+  const gauge = (name: string, help: string) => new Gauge({ name, help, labelNames, registers })
+  const transitions = new Counter({
+    name: METRIC_NAMES.keyTransitions,
+    help: 'Changes of signing keys that this replica made, by the state they led to.',
+    labelNames: ['tenant', 'alg', 'to'] as const,
+    registers,
+  })
+  const up = new Gauge({
+    name: METRIC_NAMES.keyStoreUp,
+    help: '1 while private halves could be read and written, 0 while they could not.',
+    registers,
+  })
+  const cutoffAge = new Gauge({
+    name: METRIC_NAMES.cutoffAge,
+    help: 'How old the cut-off rules in memory are.',
+    registers,
+  })
+  const successors = gauge(METRIC_NAMES.keySuccessors, 'Published keys that may sign next.')
+  const signsFor = gauge(METRIC_NAMES.keySignsFor, 'How long the active key may still sign.')
+  const overdue = gauge(METRIC_NAMES.keyOverdue, 'How long the rotation has been due.')
+  return {
+    keyTransition: (tenant, alg, to) => transitions.labels({ tenant, alg, to }).inc(),
+    keyStoreUp: (isUp) => up.set(isUp ? 1 : 0),
+    keyRing(tenant, alg, facts) {
+      successors.labels({ tenant, alg }).set(facts.successors)
+      signsFor.labels({ tenant, alg }).set(facts.signsForSeconds)
+      overdue.labels({ tenant, alg }).set(facts.overdueSeconds)
+    },
+    cutoffAge: (seconds) => cutoffAge.set(seconds),
   }
 }
 

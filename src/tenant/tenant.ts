@@ -2,6 +2,7 @@ import type { Client } from '../client/options.ts'
 import type { Source } from '../entitlement/options.ts'
 import type { GrantRules } from '../policy/options.ts'
 import type { Idp } from '../subject/options.ts'
+import type { ConsumerOptions } from './options.ts'
 
 /** One isolated customer of this deployment: an issuer of ours with its own IdPs, sources, clients, rules and keys. */
 export interface Tenant {
@@ -13,6 +14,8 @@ export interface Tenant {
   readonly clients: ReadonlyMap<string, Client>
   readonly rules: GrantRules
   readonly corsOrigins: readonly string[]
+  /** Verifiers that name themselves when they fetch our JWK Set (`?consumer=`), by name. */
+  readonly consumers: ReadonlyMap<string, ConsumerOptions>
   /** Where a setting of this tenant was written, e.g. `at('clients.orders-web.roles')` gives `tenants/acme.yaml:38`. */
   at(path: string): string
 }

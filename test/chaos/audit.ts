@@ -1,4 +1,4 @@
-import { openStores } from '../../src/compose.ts'
+import { openStores } from '../../src/compose-stores.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { digestOf } from '../fakes/jwt.ts'
 

@@ -103,6 +103,13 @@ export function privateKeyStoreContract(
       assert.deepEqual((await keys.get('acme', 'k1', soon()))?.reveal(), key)
     })
 
+    promise('a check resolves and keeps no key', async ({ keys }) => {
+      await keys.check(soon())
+      await keys.put('acme', 'k1', new Secret(newKey()), soon())
+      await keys.check(soon())
+      await assert.rejects(keys.check(AbortSignal.abort()))
+    })
+
     promise('a call whose signal has fired rejects and changes nothing', async ({ keys }) => {
       const aborted = AbortSignal.abort()
       await assert.rejects(keys.put('acme', 'k1', new Secret(newKey()), aborted))

@@ -29,7 +29,7 @@ function headerOf(token: string): string {
 async function stolenKey(sts: Sts, state: 'active' | 'published') {
   const key = sts.deployment.keys.list('acme').find((one) => one.state === state)
   assert.ok(key)
-  const pkcs8 = await sts.deployment.stores.privateKeys.get(
+  const pkcs8 = await sts.deployment.stores.privateKeys?.get(
     'acme',
     key.kid,
     AbortSignal.timeout(5000),

@@ -3,9 +3,11 @@ import { createHash } from 'node:crypto'
 import type { LightMyRequestResponse } from 'fastify'
 import type { Client, ClientAuth } from '../../src/client/options.ts'
 import type { ExchangeRequest } from '../../src/exchange/request.ts'
-import type { AdminDeps } from '../../src/http/admin/deps.ts'
+import type { AdminDeps, AdminKeys } from '../../src/http/admin/deps.ts'
 import type { AdminRole } from '../../src/http/options.ts'
 import type { PublicDeps, PublicOptions } from '../../src/http/public/deps.ts'
+import type { RingReport } from '../../src/keys/recorded.ts'
+import type { Ring } from '../../src/keys/ring.ts'
 import { createSystemRandom } from '../../src/lib/id.ts'
 import { Secret } from '../../src/lib/secret.ts'
 import type { Log } from '../../src/observe/log.ts'
@@ -42,6 +44,7 @@ export function aTenant(changes: Partial<Tenant> = {}): Tenant {
   return {
     name: 'acme',
     issuer: 'https://sts.acme.example',
+    consumers: new Map(),
     idps: new Map(),
     sources: [
       {
@@ -118,7 +121,14 @@ export function publicDeps(changes: Partial<PublicDeps> = {}) {
       })
       return Promise.resolve({ active: false })
     },
-    jwks: () => ({ body: '{"keys":[]}', etag: '"v1"' }),
+    jwks: () => ({
+      body: '{"keys":[]}',
+      etag: '"v1"',
+      kids: [],
+      maxAgeSeconds: 300,
+      staleIfErrorSeconds: 43_200,
+    }),
+    jwksFetched: () => undefined,
     random: createSystemRandom(),
     log,
     metrics: { httpRequest: () => undefined },
@@ -132,6 +142,30 @@ export const publicOptions = (): PublicOptions => ({
   version: '0.0.0',
   metadata: { signingAlgorithms: ['ES256'], assertionAlgorithms: ['ES256', 'RS256'] },
 })
+
+/** A ring without keys, as operators see it. */
+export function ringReport(ring: Partial<Ring> = {}): RingReport {
+  const policy = {
+    publishAheadMilliseconds: 86_400_000,
+    rotateEveryMilliseconds: 30 * 86_400_000,
+    successors: 1,
+    longestTokenMilliseconds: 43_200_000,
+    skewMilliseconds: 30_000,
+  }
+  return { ring: { version: 1, keys: [], ...ring }, policy, usage: new Map(), now: 1_000_000 }
+}
+
+/** Key rings that are empty and allow everything, with the changes of a test. */
+export function adminKeys(changes: Partial<AdminKeys> = {}): AdminKeys {
+  return {
+    report: () => Promise.resolve(ringReport()),
+    rotate: () => Promise.resolve(ringReport({ version: 2 })),
+    change: () => Promise.resolve(ringReport({ version: 2 })),
+    consumers: () => Promise.resolve([]),
+    seenByAll: () => Promise.resolve(() => undefined),
+    ...changes,
+  }
+}
 
 /** An admin listener's dependencies; `token(role)` is a credential of that role. */
 export function adminDeps(changes: Partial<AdminDeps> = {}) {
@@ -154,10 +188,7 @@ export function adminDeps(changes: Partial<AdminDeps> = {}) {
       },
     },
     tenants: tenantsOf(aTenant()),
-    keys: {
-      list: () => Promise.resolve({ version: 1, keys: [] }),
-      rotate: () => Promise.resolve({ version: 2, keys: [] }),
-    },
+    keys: adminKeys(),
     preview: () =>
       Promise.resolve({ outcome: 'refuse', code: 'no_roles', message: 'x', trace: [] }),
     ledger: { find: () => Promise.resolve(undefined), recent: () => Promise.resolve([]) },

@@ -59,6 +59,7 @@ export function aTenant(
     sources: [],
     clients: new Map([[only.id, only]]),
     corsOrigins: [],
+    consumers: new Map(),
     at: (path) => `acme.yaml:${path}`,
     ...rest,
     rules: {

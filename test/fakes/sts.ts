@@ -76,7 +76,7 @@ export function usualConfig(facts: {
     profile: 'dev',
     listen: { public: '127.0.0.1:0', admin: '127.0.0.1:0' },
     store: { sqlite: './rolemint.db' },
-    keys: { store: { sealed: { kek: '${file:./kek}' } }, publishAhead: '0s' },
+    keys: { store: { sealed: { kek: '${file:./kek}' } } },
     tenants: {
       acme: {
         issuer: ISSUER,
@@ -147,13 +147,16 @@ async function startIn(
   const secretSha256 = createHash('sha256').update(clientSecret).digest('base64url')
   const tree = usualConfig({ api, idpKey, secretSha256 })
   configure?.(tree, { api, idpKey })
-  writeFileSync(join(folder, 'kek'), randomBytes(32).toString('base64url'), { mode: 0o600 })
+  for (const secret of ['kek', 'source-token'])
+    writeFileSync(join(folder, secret), randomBytes(32).toString('base64url'), { mode: 0o600 })
   writeFileSync(join(folder, 'rolemint.yaml'), stringify(tree, { aliasDuplicateObjects: false }))
   const { config } = loadConfig({ path: join(folder, 'rolemint.yaml'), env: {} })
 
   let lines = ''
   const log = createLog({ write: (line: string) => void (lines += line) }, 'debug')
-  const deployment = await compose(config, { log, ...parts })
+  // A rotation is allowed at once: tests that are about the waits set their own.
+  const keyPolicy = { publishAheadMilliseconds: 0, skewMilliseconds: 0 }
+  const deployment = await compose(config, { log, keyPolicy, ...parts })
   const { public: url, admin: adminUrl } = await deployment.listen()
   const adminToken = await issueAdminToken(deployment.stores.adminTokens, 'admin', 'test')
 

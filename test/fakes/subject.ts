@@ -41,11 +41,13 @@ export function createSubjectWorld(options: SubjectWorldOptions = {}) {
     document: { issuer: ISSUER, jwks_uri: JWKS_URI },
   })
   const recorded = new Set<string>()
+  const cutOff = new Set<string>()
   const ownVerification = { kid: ownKey.kid, alg: ownKey.alg, key: publicHalf(ownKey) }
   const own: OwnTokens = {
     keyFor: (tenant, kid) =>
       tenant === 'acme' && kid === ownKey.kid ? ownVerification : undefined,
     recorded: async (tenant, digest) => recorded.has(`${tenant} ${digest.toString('hex')}`),
+    cutOff: (tenant, kid) => cutOff.has(`${tenant} ${kid}`),
   }
   const idp = anIdp({
     name: 'login',

@@ -35,7 +35,13 @@ const TOKEN = { token: new Secret('token'), type: 'jwt' as const }
 /** A key ring that signs with nothing: signatures are not what is compared. */
 const unsigned: Pick<Keys, 'algorithmFor' | 'signingKey' | 'sign'> = {
   algorithmFor: () => 'ES256',
-  signingKey: (tenant, alg) => ({ tenant, kid: 'k1', alg }),
+  signingKey: (tenant, alg) => ({
+    tenant,
+    kid: 'k1',
+    alg,
+    signUntil: Infinity,
+    unreported: { signatures: 0, lastAt: 0 },
+  }),
   sign: () => Buffer.alloc(64),
 }
 

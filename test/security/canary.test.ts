@@ -233,7 +233,7 @@ describe('the canary run', () => {
           auth: { privateKeyJwt: { jwks: { keys: [assertionKey.publicJwk] } } },
         }
         at(config, 'tenants.acme.idps.login')['presenters'] = [CLIENT, BATCH]
-        at(config, 'tenants.acme.sources.hr')['auth'] = { bearer: '${file:./kek}' }
+        at(config, 'tenants.acme.sources.hr')['auth'] = { bearer: '${file:./source-token}' }
       },
     })
     world = {
@@ -252,9 +252,10 @@ describe('the canary run', () => {
     assert.ok(entries.length > 20, 'the ledger has what happened')
     ledgerText = JSON.stringify(entries)
     const folder = sts.databaseFile.replace(/[^/]*$/, '')
-    world.secrets.set('key-encryption key and source token', readFileSync(`${folder}kek`, 'utf8'))
+    world.secrets.set('key-encryption key', readFileSync(`${folder}kek`, 'utf8'))
+    world.secrets.set('source token', readFileSync(`${folder}source-token`, 'utf8'))
     for (const key of sts.deployment.keys.list('acme')) {
-      const half = await sts.deployment.stores.privateKeys.get(
+      const half = await sts.deployment.stores.privateKeys?.get(
         'acme',
         key.kid,
         AbortSignal.timeout(5000),

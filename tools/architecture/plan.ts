@@ -37,6 +37,8 @@ const LAYER_OF_FOLDER: Readonly<Record<string, Layer>> = {
   cli: 'cli',
   adapters: 'adapters',
   'compose.ts': 'compose',
+  'compose-keys.ts': 'compose',
+  'compose-stores.ts': 'compose',
   'main.ts': 'main',
 }
 
@@ -86,7 +88,8 @@ export const REACH: Readonly<Record<Layer, Reach>> = {
     options: ['room'],
   },
   compose: {
-    values: ['lib', 'observe', 'resilience', 'room', 'flow', 'config', 'http', 'adapters'],
+    // The composition root is in several files, each for a part of the house.
+    values: ['lib', 'observe', 'resilience', 'room', 'flow', 'config', 'http', 'adapters', 'compose'],
   },
   // The entry hands the commands the real files and the real terminal.
   main: { values: ['lib', 'config', 'cli', 'compose'] },
@@ -103,7 +106,8 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   commander: ['src/cli/', 'src/main.ts'],
   pino: ['src/observe/'],
   'prom-client': ['src/observe/'],
-  undici: ['src/adapters/http/'],
+  undici: ['src/adapters/http/', 'src/adapters/vault/'],
+  cockatiel: ['src/resilience/'],
   kysely: ['src/adapters/sql/'],
   pg: ['src/adapters/sql/'],
   'node:sqlite': ['src/adapters/sql/'],

@@ -36,5 +36,9 @@ export function createMemoryPrivateKeyStore(): PrivateKeyStore {
       keys.get(name)?.reveal().fill(0)
       keys.delete(name)
     },
+
+    async check(signal) {
+      refuseAborted(signal)
+    },
   }
 }

@@ -104,6 +104,49 @@ function migrationsFor(engine: Engine): Record<string, Migration> {
     await keyed(tokens).execute()
   }
 
+  async function createCutoffs(db: Kysely<unknown>): Promise<void> {
+    const cutoffs = db.schema
+      .createTable('cutoffs')
+      .addColumn('seq', integer, (column) => column.primaryKey().notNull())
+      .addColumn('tenant', 'text', (column) => column.notNull())
+      .addColumn('kind', 'text', (column) => column.notNull())
+      .addColumn('id', 'text', (column) => column.notNull())
+      .addColumn('not_before', integer, (column) => column.notNull())
+      .addColumn('reason', 'text', (column) => column.notNull())
+      .addColumn('by', 'text', (column) => column.notNull())
+      .addColumn('at', integer, (column) => column.notNull())
+      .addUniqueConstraint('cutoffs_id', ['tenant', 'kind', 'id'])
+    await numbered(cutoffs).execute()
+    const counters = db.schema
+      .createTable('counters')
+      .addColumn('name', 'text', (column) => column.primaryKey().notNull())
+      .addColumn('value', integer, (column) => column.notNull())
+    await keyed(counters).execute()
+    await sql`insert into counters (name, value) values ('cutoffs', 0)`.execute(db)
+  }
+
+  async function createKeyFacts(db: Kysely<unknown>): Promise<void> {
+    const usage = db.schema
+      .createTable('key_usage')
+      .addColumn('tenant', 'text', (column) => column.notNull())
+      .addColumn('kid', 'text', (column) => column.notNull())
+      .addColumn('signatures', integer, (column) => column.notNull())
+      .addColumn('last_signed_at', integer, (column) => column.notNull())
+      .addPrimaryKeyConstraint('key_usage_key', ['tenant', 'kid'])
+    await keyed(usage).execute()
+    const consumers = db.schema
+      .createTable('consumers')
+      .addColumn('tenant', 'text', (column) => column.notNull())
+      .addColumn('consumer', 'text', (column) => column.notNull())
+      .addColumn('etag', 'text', (column) => column.notNull())
+      .addColumn('kids', 'text', (column) => column.notNull())
+      .addColumn('first_at', integer, (column) => column.notNull())
+      .addColumn('last_at', integer, (column) => column.notNull())
+      .addColumn('fetches', integer, (column) => column.notNull())
+      .addPrimaryKeyConstraint('consumers_key', ['tenant', 'consumer', 'etag'])
+    await keyed(consumers).execute()
+  }
+
   return {
     '0001_state': {
       async up(db) {
@@ -111,6 +154,12 @@ function migrationsFor(engine: Engine): Record<string, Migration> {
         await createClaims(db)
         await createKeys(db)
         await createAdminTokens(db)
+      },
+    },
+    '0002_key_life': {
+      async up(db) {
+        await createCutoffs(db)
+        await createKeyFacts(db)
       },
     },
   }

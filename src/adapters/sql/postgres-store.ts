@@ -98,7 +98,7 @@ export async function createPostgresStore(
   const appends = createAppends(pool, clock, { maxPending, stallMilliseconds })
   const ledger = createPostgresLedger({ pool, appends })
   const database = createPostgresDatabase(pool)
-  return createSqlStore({ ledger, database, random }, async () => {
+  return createSqlStore({ ledger, database, random, engine: 'postgres' }, async () => {
     await appends.close()
     // A server that no longer answers would keep a polite goodbye waiting for ever.
     await Promise.race([pool.end(), setTimeout(GOODBYE_MILLISECONDS, undefined, { ref: false })])

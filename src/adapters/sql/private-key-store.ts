@@ -39,5 +39,9 @@ export function createSqlPrivateKeyStore(database: SqlDatabase, seal: Seal): Pri
       // The row is gone; what is left of it in free pages and in the log goes with this.
       if (gone > 0) await database.scrub(signal)
     },
+
+    async check(signal) {
+      await database.read(build.selectFrom('private_keys').select('kid').limit(1), signal)
+    },
   }
 }

@@ -1,5 +1,6 @@
 import type { Generated } from 'kysely'
 import type { LedgerEvent } from '../../audit/ledger.ts'
+import type { CutoffKind } from '../../cutoff/store.ts'
 import type { AdminRole } from '../../http/options.ts'
 import type { RefusalCode } from '../../lib/refusal.ts'
 
@@ -55,6 +56,42 @@ export interface AdminTokensTable {
   readonly expires_at: number
 }
 
+/** Cut-off rules; `seq` has no gap. */
+export interface CutoffsTable {
+  readonly seq: number
+  readonly tenant: string
+  readonly kind: CutoffKind
+  readonly id: string
+  readonly not_before: number
+  readonly reason: string
+  readonly by: string
+  readonly at: number
+}
+
+/** Numbers that only grow; taking one locks its row until the commit, so that numbers are seen in their order. */
+export interface CountersTable {
+  readonly name: string
+  readonly value: number
+}
+
+export interface KeyUsageTable {
+  readonly tenant: string
+  readonly kid: string
+  readonly signatures: number
+  readonly last_signed_at: number
+}
+
+/** `kids` is a JSON list of texts. */
+export interface ConsumersTable {
+  readonly tenant: string
+  readonly consumer: string
+  readonly etag: string
+  readonly kids: string
+  readonly first_at: number
+  readonly last_at: number
+  readonly fetches: number
+}
+
 /** The tables of rolemint, the same on SQLite and on PostgreSQL. Times are milliseconds since the epoch. */
 export interface Schema {
   ledger: LedgerTable
@@ -62,6 +99,10 @@ export interface Schema {
   key_rings: KeyRingsTable
   private_keys: PrivateKeysTable
   admin_tokens: AdminTokensTable
+  cutoffs: CutoffsTable
+  counters: CountersTable
+  key_usage: KeyUsageTable
+  consumers: ConsumersTable
 }
 
 /** The engines the schema is kept on. */

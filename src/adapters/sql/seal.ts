@@ -1,11 +1,8 @@
-import { createCipheriv, createDecipheriv } from 'node:crypto'
+import { decrypt, encrypt } from '../../lib/aead.ts'
 import type { Random } from '../../lib/id.ts'
 import { Secret } from '../../lib/secret.ts'
 
 const KEY_BYTES = 32
-/** NIST SP 800-38D §8.2: a 96-bit nonce; each data key seals once, and a KEK wraps far fewer than 2^32 of them. */
-const NONCE_BYTES = 12
-const TAG_BYTES = 16
 
 /** Which key something belongs to. */
 export interface KeyName {
@@ -31,31 +28,6 @@ export interface Seal {
 /** Bound into both ciphertexts, so that a row copied to another tenant or kid does not open; JSON keeps the parts apart. */
 function context(layer: 'data key' | 'private key', { tenant, kid }: KeyName): Buffer {
   return Buffer.from(JSON.stringify(['rolemint', 1, layer, tenant, kid]))
-}
-
-function encrypt(key: Buffer, plain: Buffer, aad: Buffer, random: Random): Buffer {
-  const nonce = random.bytes(NONCE_BYTES)
-  const cipher = createCipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
-  cipher.setAAD(aad)
-  return Buffer.concat([nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()])
-}
-
-/** @throws {Error} when the key, the context or the bytes are not those of the encryption. */
-function decrypt(key: Buffer, stored: Uint8Array, aad: Buffer): Buffer {
-  if (stored.length < NONCE_BYTES + TAG_BYTES) throw new Error('too short')
-  const decipher = createDecipheriv('aes-256-gcm', key, stored.subarray(0, NONCE_BYTES), {
-    authTagLength: TAG_BYTES,
-  })
-  decipher.setAAD(aad)
-  decipher.setAuthTag(stored.subarray(-TAG_BYTES))
-  const plain = decipher.update(stored.subarray(NONCE_BYTES, -TAG_BYTES))
-  try {
-    decipher.final()
-    return plain
-  } catch (error) {
-    plain.fill(0) // GCM has decrypted before it knows whether it may
-    throw error
-  }
 }
 
 /** The seal of a database under one KEK. */

@@ -95,7 +95,7 @@ export async function createSqliteStore(
   )
   const database = createSqliteDatabase(reader, writes)
   const ledger = createSqliteLedger({ reader, writes })
-  return createSqlStore({ ledger, database, random }, async () => {
+  return createSqlStore({ ledger, database, random, engine: 'sqlite' }, async () => {
     await writes.close()
     reader.close() // before the writer, which as the last one leaves the file without a log
     await writer.close()

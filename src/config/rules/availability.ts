@@ -17,8 +17,6 @@ const TENANT = ['tenants', '*'] as const
 /** What the format already knows and the program not yet. Each line goes when its feature comes. */
 const ABSENT: readonly Absent[] = [
   { path: ['cache', 'valkey'], instead: 'write cache: memory' },
-  { path: ['keys', 'store', 'vault'], instead: 'use keys.store.sealed' },
-  { path: ['keys', 'signer', 'vaultTransit'], instead: 'write signer: local' },
   { path: ['listen', 'public', 'tls', 'clientCa'], instead: 'use privateKeyJwt for clients' },
   { path: ['listen', 'admin', 'tls', 'clientCa'], instead: 'use rolemint admin token' },
   { path: [...TENANT, 'clients', '*', 'auth', 'mtls'], instead: 'use privateKeyJwt' },

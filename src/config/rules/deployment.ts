@@ -8,7 +8,7 @@ import { isLoopbackHost, type Report } from './report.ts'
 
 const SKEW_CAP_SECONDS = 60
 
-/** Rules about the process as a whole: listeners, store, keys, limits. `readText` gives undefined for what cannot be read. */
+/** Rules about the process as a whole: listeners, store, limits. `readText` gives undefined for what cannot be read. */
 export function checkDeployment(
   values: ConfigValues,
   readText: (path: string) => string | undefined,
@@ -27,7 +27,6 @@ export function checkDeployment(
       report.error('config/missing-file', ['listen', name, 'tls', part], message, mend)
     }
   }
-  checkKeys(values, isDev, report)
   checkStore(values, report)
   const skew = values.limits?.skew
   if (skew !== undefined && seconds(skew) > SKEW_CAP_SECONDS) {
@@ -107,28 +106,6 @@ function checkProxies(listener: ListenerOptions, path: Path, report: Report): vo
       report.error('config/bad-value', place, 'this is no network', 'write 10.0.0.0/8 or 192.0.2.1')
     }
   }
-}
-
-function checkKeys(values: ConfigValues, isDev: boolean, report: Report): void {
-  const store = values.keys?.store
-  if (!store && !isDev) {
-    const mend =
-      'add store: { sealed: { kek: "${file:/run/secrets/kek}" } } below keys; 32 random bytes in base64'
-    report.error('config/kek-missing', ['keys'], 'private keys have no place to be kept', mend)
-  }
-  const kek = store?.sealed?.kek
-  // An empty one was reported when it was looked up.
-  if (!kek || kek.reveal() === '' || isKek(kek.reveal())) return
-  const mend = 'make one with: openssl rand -base64 32'
-  const path = ['keys', 'store', 'sealed', 'kek']
-  report.error('config/kek-form', path, 'the key-encryption key is not 32 bytes', mend)
-}
-
-/** 32 bytes in hex, base64 or base64url. */
-function isKek(text: string): boolean {
-  if (/^[0-9a-f]{64}$/i.test(text)) return true
-  // 43 digits of six bits hold 32 bytes and two bits over.
-  return /^([A-Za-z0-9+/]{43}=?|[A-Za-z0-9_-]{43}=?)$/.test(text)
 }
 
 function checkStore(values: ConfigValues, report: Report): void {

@@ -1,5 +1,6 @@
 import { milliseconds, seconds } from '../../lib/option.ts'
 import { TOKEN_TTL_CAP_SECONDS } from '../../policy/options.ts'
+import { MOST_CONSUMERS } from '../../tenant/options.ts'
 import type { Findings } from '../problem.ts'
 import type { ConfigValues, TenantValues } from '../schema.ts'
 import type { Path } from '../tree.ts'
@@ -9,6 +10,7 @@ import { checkClients } from './clients.ts'
 import { checkDeployment, checkScheme, checkUrls } from './deployment.ts'
 import { checkIdps } from './idps.ts'
 import { checkIssuers } from './issuers.ts'
+import { checkKeys } from './keys.ts'
 import { createReport, type Report } from './report.ts'
 import { checkSources } from './sources.ts'
 
@@ -36,10 +38,13 @@ export function checkMeaning(
     if (isTenant(tenant, name, findings)) sound.set(name, tenant)
   checkIssuers(sound, report)
   for (const [name, tenant] of sound) checkTenant(name, tenant, isDev, report)
+  if (isDeployment(checked.value, findings))
+    checkKeys(checked.value, { tree: checked, tenants: sound, readText }, report)
 }
 
 function checkTenant(name: string, tenant: TenantValues, isDev: boolean, report: Report): void {
   checkIdps(name, tenant, report)
+  checkConsumers(name, tenant, report)
   checkSources(name, tenant, report)
   checkClients(name, tenant, report)
   const path = ['tenants', name]
@@ -57,6 +62,13 @@ function checkTenant(name: string, tenant: TenantValues, isDev: boolean, report:
     )
   for (const [index, origin] of (tenant.cors?.origins ?? []).entries())
     checkOrigin(origin, [...path, 'cors', 'origins', index], isDev, report)
+}
+
+function checkConsumers(name: string, { consumers = {} }: TenantValues, report: Report): void {
+  const { length } = Object.keys(consumers)
+  if (length <= MOST_CONSUMERS) return
+  const path = ['tenants', name, 'consumers']
+  report.error('config/bad-value', path, `there are ${length} consumers`, 'name 200 at most')
 }
 
 /** `*` and `null` would let any page in; an origin has no path (RFC 6454 §6.1). */

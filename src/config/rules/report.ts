@@ -6,6 +6,8 @@ import type { Checked } from '../walk.ts'
 export interface Report {
   error(code: ProblemCode, path: Path, message: string, mend: string): void
   warning(code: ProblemCode, path: Path, message: string, mend: string): void
+  /** The first of these keys that somebody wrote, else the first: what a complaint about several keys points at. */
+  written(paths: readonly [Path, ...Path[]]): Path
 }
 
 /** A {@link Report} that knows where things were written. */
@@ -20,7 +22,15 @@ export function createReport(findings: Findings, places: Checked['places']): Rep
     (severity: 'error' | 'warning') =>
     (code: ProblemCode, path: Path, message: string, mend: string) =>
       findings.add({ severity, code, path, place: caretOf(path), message, mend, keepsValue: true })
-  return { error: add('error'), warning: add('warning') }
+  const isWritten = (path: Path): boolean => {
+    const found = places.get(pathText(path))
+    return found !== undefined && found.caret.kind !== 'default'
+  }
+  return {
+    error: add('error'),
+    warning: add('warning'),
+    written: (paths) => paths.find(isWritten) ?? paths[0],
+  }
 }
 
 /** True when a host as `URL.hostname` gives it is this machine. */

@@ -1,7 +1,8 @@
 import type { Ledger } from '../../audit/ledger.ts'
 import type { Preview } from '../../exchange/preview.ts'
-import type { RotationOrder } from '../../keys/recorded.ts'
-import type { Ring } from '../../keys/ring.ts'
+import type { ConsumerReport } from '../../keys/census.ts'
+import type { RecordedKeys } from '../../keys/recorded.ts'
+import type { RingKey } from '../../keys/ring.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/id.ts'
 import type { Log } from '../../observe/log.ts'
@@ -13,14 +14,11 @@ import type { SocketBounds, TlsMaterial } from '../fastify-server.ts'
 import type { ProbeDeps } from '../probes.ts'
 
 /** The key rings, as operators see and change them. */
-export interface AdminKeys {
-  /** The ring of the tenant as it is stored now. */
-  list(tenant: Tenant, signal: AbortSignal): Promise<Ring>
-  /**
-   * Rotates and records who did it and why; answers the ring as it is then.
-   * @throws {RingError} when the ring does not allow it now.
-   */
-  rotate(tenant: Tenant, order: RotationOrder, signal: AbortSignal): Promise<Ring>
+export interface AdminKeys extends Omit<RecordedKeys, 'cutOffKilled'> {
+  /** What each configured verifier has fetched. */
+  consumers(tenant: Tenant, signal: AbortSignal): Promise<readonly ConsumerReport[]>
+  /** Tells of a key in JWKS whether every configured verifier has fetched it; undefined where that says nothing. */
+  seenByAll(tenant: Tenant, signal: AbortSignal): Promise<(key: RingKey) => boolean | undefined>
 }
 
 /** What the admin listener serves. */

@@ -1,10 +1,20 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { InjectOptions } from 'fastify'
-import { adminDeps, as, CANARY, jsonOf, sha256, token } from '../../../test/fakes/http-edge.ts'
+import {
+  adminDeps,
+  adminKeys,
+  as,
+  CANARY,
+  jsonOf,
+  ringReport,
+  sha256,
+  token,
+} from '../../../test/fakes/http-edge.ts'
 import type { StoredEntry } from '../../audit/ledger.ts'
 import type { PreviewQuestion } from '../../exchange/preview.ts'
-import { RingError } from '../../keys/ring.ts'
+import { PrivateHalfError } from '../../keys/private-halves.ts'
+import { RingError } from '../../keys/ring-error.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { ADMIN_ROLES, type AdminRole } from '../options.ts'
 import { createProbeServer } from '../probes.ts'
@@ -117,6 +127,10 @@ suite('roles', () => {
     'POST /admin/v1/keys/rotate': 'operator',
     'POST /admin/v1/decisions/preview': 'auditor',
     'GET /admin/v1/decisions/:jti': 'auditor',
+    'GET /admin/v1/keys/consumers': 'viewer',
+    'POST /admin/v1/keys/:kid/promote': 'operator',
+    'POST /admin/v1/keys/:kid/retire': 'operator',
+    'POST /admin/v1/keys/:kid/kill': 'security',
     'GET /admin/v1/tenants': 'viewer',
     'GET /admin/v1/clients': 'viewer',
     'GET /admin/v1/idps': 'viewer',
@@ -168,25 +182,27 @@ suite('browsers', () => {
 suite('keys', () => {
   test('are listed with their history and without private or public halves', async () => {
     const { get } = listening({
-      keys: {
-        list: () =>
-          Promise.resolve({
-            version: 3,
-            keys: [
-              {
-                kid: 'k1',
-                alg: 'ES256',
-                state: 'active',
-                publicJwk: { kty: 'EC' },
-                createdAt: 0,
-                activatedAt: 1000,
-                reason: 'first key',
-                by: 'rolemint',
-              },
-            ],
-          }),
-        rotate: () => Promise.reject(new Error('unused')),
-      },
+      keys: adminKeys({
+        report: () =>
+          Promise.resolve(
+            ringReport({
+              version: 3,
+              keys: [
+                {
+                  kid: 'k1',
+                  alg: 'ES256',
+                  state: 'active',
+                  publicJwk: { kty: 'EC' },
+                  createdAt: 0,
+                  activatedAt: 1000,
+                  signUntil: 3 * 86_400_000,
+                  reason: 'first key',
+                  by: 'rolemint',
+                },
+              ],
+            }),
+          ),
+      }),
     })
     assert.deepEqual(jsonOf(await get('/admin/v1/keys?tenant=acme', as('viewer'))), {
       tenant: 'acme',
@@ -198,6 +214,8 @@ suite('keys', () => {
           state: 'active',
           created_at: '1970-01-01T00:00:00.000Z',
           activated_at: '1970-01-01T00:00:01.000Z',
+          due_at: '1970-01-03T00:00:00.000Z',
+          sign_until: '1970-01-04T00:00:00.000Z',
           reason: 'first key',
           by: 'rolemint',
         },
@@ -208,13 +226,12 @@ suite('keys', () => {
   test('rotate with who, why and the request id, never without a reason', async () => {
     const orders: unknown[] = []
     const { post } = listening({
-      keys: {
-        list: () => Promise.reject(new Error('unused')),
-        rotate: (_tenant, order) => {
-          orders.push(order)
-          return Promise.resolve({ version: 2, keys: [] })
+      keys: adminKeys({
+        rotate: (_tenant, alg, order) => {
+          orders.push({ alg, ...order })
+          return Promise.resolve(ringReport({ version: 2 }))
         },
-      },
+      }),
     })
     const rotate = (body: object) => post('/admin/v1/keys/rotate', body, as('operator'))
     for (const body of [{ tenant: 'acme' }, { tenant: 'acme', reason: '' }]) {
@@ -236,10 +253,9 @@ suite('keys', () => {
 
   test('a ring that does not allow the change yet is 409 with the reason', async () => {
     const { post } = listening({
-      keys: {
-        list: () => Promise.reject(new Error('unused')),
+      keys: adminKeys({
         rotate: () => Promise.reject(new RingError('published_too_recently', 'Too early.', 1)),
-      },
+      }),
     })
     const body = { tenant: 'acme', reason: 'quarterly' }
     const answer = await post('/admin/v1/keys/rotate', body, as('operator'))
@@ -248,16 +264,106 @@ suite('keys', () => {
     assert.equal(jsonOf(answer)['detail'], 'Too early.')
   })
 
+  test('promote, retire and kill name the key in the path, with who, why and the request id', async () => {
+    const orders: unknown[] = []
+    const { post } = listening({
+      keys: adminKeys({
+        change: (tenant, action, kid, order) => {
+          orders.push([tenant.name, action, kid, order.by, order.reason, order.traceId])
+          return Promise.resolve(ringReport({ version: 2 }))
+        },
+      }),
+    })
+    for (const action of ['promote', 'retire', 'kill']) {
+      const url = `/admin/v1/keys/k_1-x/${action}`
+      const unreasoned = await post(url, { tenant: 'acme' }, as('security'))
+      assert.equal(unreasoned.statusCode, 400)
+      const answer = await post(url, { tenant: 'acme', reason: 'INC-42' }, as('security'))
+      assert.equal(answer.statusCode, 200)
+      assert.equal(jsonOf(answer)['version'], 2)
+      const traceId = answer.headers['x-request-id']
+      assert.deepEqual(orders.pop(), ['acme', action, 'k_1-x', 'security@acme', 'INC-42', traceId])
+      assert.deepEqual(orders, [])
+    }
+  })
+
+  test('a kid that the ring does not have is 404, what the ring does not allow 409, a lost private half 503 without its name', async () => {
+    const key = { kid: 'k1', alg: 'ES256', state: 'published' } as const
+    for (const [error, status] of [
+      [new RingError('kid_unknown', 'The ring has no key of this kid.'), 404],
+      [new RingError('wrong_state', 'The key k1 is retired.'), 409],
+      [new RingError('still_needed', 'Not yet.', 1), 409],
+      [new RingError('already_compromised', 'Killed already.'), 409],
+      [new RingError('changed_meanwhile', 'Look again.'), 409],
+      [new PrivateHalfError('acme', key, new Error('vault at 10.0.0.7')), 503],
+    ] as const) {
+      const { post } = listening({ keys: adminKeys({ change: () => Promise.reject(error) }) })
+      const body = { tenant: 'acme', reason: 'INC-42' }
+      const answer = await post('/admin/v1/keys/k1/promote', body, as('operator'))
+      assert.equal(answer.statusCode, status, error.message)
+      assert.doesNotMatch(answer.body, /10\.0/)
+    }
+  })
+
+  test('consumers are shown with what they lack and what they may still accept; a published key says whether all have it', async () => {
+    const latest = {
+      consumer: 'api',
+      kids: ['k1'],
+      etag: '"x"',
+      firstAt: 0,
+      lastAt: 1000,
+      fetches: 3,
+    }
+    const known = { consumer: 'api', keepsMilliseconds: 86_400_000, latest }
+    const published = {
+      kid: 'k2',
+      alg: 'ES256',
+      state: 'published',
+      publicJwk: {},
+      createdAt: 0,
+      publishedAt: 0,
+      reason: 'x',
+      by: 'y',
+    } as const
+    const { get } = listening({
+      keys: adminKeys({
+        report: () => Promise.resolve(ringReport({ keys: [published] })),
+        seenByAll: () => Promise.resolve(() => false),
+        consumers: () =>
+          Promise.resolve([
+            { ...known, lacks: ['k2'], exposed: [{ kid: 'k0', until: 2000 }] },
+            { ...known, consumer: 'hr', latest: undefined, lacks: [], exposed: [] },
+          ]),
+      }),
+    })
+    const census = jsonOf(await get('/admin/v1/keys/consumers?tenant=acme', as('viewer')))
+    assert.deepEqual(census['consumers'], [
+      {
+        consumer: 'api',
+        last_fetch_at: '1970-01-01T00:00:01.000Z',
+        fetches: 3,
+        kids: ['k1'],
+        keeps_seconds: 86_400,
+        lacks: ['k2'],
+        exposed: [{ kid: 'k0', until: '1970-01-01T00:00:02.000Z' }],
+      },
+      { consumer: 'hr', fetches: 0, kids: [], keeps_seconds: 86_400, lacks: [], exposed: [] },
+    ])
+    const { keys } = (await get('/admin/v1/keys?tenant=acme', as('viewer'))).json<{
+      keys: Record<string, unknown>[]
+    }>()
+    // publishAhead and twice the skew.
+    assert.equal(keys[0]?.['activatable_from'], '1970-01-02T00:01:00.000Z')
+    assert.equal(keys[0]?.['seen_by_all'], false)
+  })
+
   test('an algorithm that the ring does not have is 400, a ledger that is down 503', async () => {
     for (const [error, status] of [
       [new RingError('algorithm_not_in_ring', 'The ring has no RS256 key.'), 400],
       [new Refusal('ledger_unavailable', 'x'), 503],
     ] as const) {
       const { post } = listening({
-        keys: {
-          list: () => Promise.reject(new Error('unused')),
-          rotate: () => Promise.reject(error),
-        },
+        keys: adminKeys({ rotate: () => Promise.reject(error) }),
       })
       const body = { tenant: 'acme', alg: 'RS256', reason: 'quarterly' }
       assert.equal((await post('/admin/v1/keys/rotate', body, as('operator'))).statusCode, status)

@@ -1,11 +1,11 @@
 import type { Exchange } from '../../exchange/exchange.ts'
 import type { Introspect } from '../../issued/introspect.ts'
+import type { ServedJwks } from '../../keys/timetable.ts'
 import type { Random } from '../../lib/id.ts'
 import type { Log } from '../../observe/log.ts'
 import type { Metrics } from '../../observe/metrics.ts'
 import type { Tenants } from '../../tenant/resolve.ts'
 import type { Tenant } from '../../tenant/tenant.ts'
-import type { TaggedDocument } from '../conditional.ts'
 import type { SocketBounds, TlsMaterial } from '../fastify-server.ts'
 import type { MetadataOptions } from './metadata.ts'
 
@@ -15,7 +15,9 @@ export interface PublicDeps {
   readonly exchange: Exchange
   readonly introspect: Introspect
   /** The JWK Set of the tenant, already rendered; asked at every request, so it answers from memory. */
-  readonly jwks: (tenant: Tenant) => TaggedDocument | Promise<TaggedDocument>
+  readonly jwks: (tenant: Tenant) => ServedJwks | Promise<ServedJwks>
+  /** Told who fetched which key set; a name that the tenant does not know is ignored. No I/O. */
+  readonly jwksFetched: (tenant: Tenant, consumer: string, set: ServedJwks) => void
   readonly random: Random
   readonly log: Log
   /** Only requests are counted here; outcomes of exchanges and introspections are counted where they are decided. */

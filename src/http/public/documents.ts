@@ -9,10 +9,7 @@ import { type MetadataOptions, openidConfiguration, serverMetadata } from './met
 import type { PublicRoute } from './route.ts'
 import { JWKS, METADATA } from './schemas.ts'
 
-/**
- * Verifiers keep what they have for five minutes, and for half a day while they cannot reach us (RFC 5861 §4). `publishAhead` of the
- * key ring has to cover both: whoever lengthens these lengthens that.
- */
+/** Metadata changes with a deployment only. */
 const CACHED = { 'cache-control': 'public, max-age=300, stale-if-error=43200' } as const
 
 const IF_NONE_MATCH: ParameterFacts = {
@@ -22,8 +19,18 @@ const IF_NONE_MATCH: ParameterFacts = {
   schema: Type.String(),
 }
 
+const CONSUMER: ParameterFacts = {
+  name: 'consumer',
+  in: 'query',
+  description: 'The configured name of the verifier that asks, for the census of key sets.',
+  schema: Type.String(),
+}
+
 /** GET /jwks and its alias (RFC 7517 §5). */
-export function jwksRoutes(jwks: PublicDeps['jwks']): readonly PublicRoute[] {
+export function jwksRoutes({
+  jwks,
+  jwksFetched,
+}: Pick<PublicDeps, 'jwks' | 'jwksFetched'>): readonly PublicRoute[] {
   const type = 'application/jwk-set+json'
   return ['/jwks', '/.well-known/jwks.json'].map((path) => ({
     method: 'GET',
@@ -34,7 +41,7 @@ export function jwksRoutes(jwks: PublicDeps['jwks']): readonly PublicRoute[] {
       id: path === '/jwks' ? 'jwks' : 'jwksAlias',
       summary: 'Public keys of the tokens issued here (RFC 7517)',
       security: [],
-      parameters: [IF_NONE_MATCH],
+      parameters: [IF_NONE_MATCH, CONSUMER],
       answers: {
         200: { type, schema: JWKS },
         304: { description: 'The copy at hand is current.' },
@@ -42,10 +49,15 @@ export function jwksRoutes(jwks: PublicDeps['jwks']): readonly PublicRoute[] {
       refusals: [404, 405, 500, 503],
     },
     async handle({ scope, headers }) {
-      const document = await jwks(tenantOf(scope))
-      return conditional(document, headers['if-none-match'], {
+      const tenant = tenantOf(scope)
+      const set = await jwks(tenant)
+      const consumer = new URLSearchParams(scope.query).get('consumer')
+      if (consumer !== null) jwksFetched(tenant, consumer, set)
+      const { maxAgeSeconds, staleIfErrorSeconds } = set
+      return conditional(set, headers['if-none-match'], {
         'content-type': type,
-        ...CACHED,
+        // RFC 9111 §5.2.2.1 and RFC 5861 §4; publishAhead of the key ring covers both.
+        'cache-control': `public, max-age=${maxAgeSeconds}, stale-if-error=${staleIfErrorSeconds}`,
         ...CROSS_ORIGIN,
       })
     },

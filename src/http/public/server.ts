@@ -21,7 +21,7 @@ export function publicRoutes(deps: PublicDeps, options: PublicOptions): readonly
     tokenRoute(deps.exchange),
     jsonExchangeRoute(deps.exchange),
     introspectRoute(deps.introspect),
-    ...jwksRoutes(deps.jwks),
+    ...jwksRoutes(deps),
     ...metadataRoutes(options.metadata),
     errorPageRoute(),
   ]

@@ -218,7 +218,7 @@ export async function activeKeyOf(sts: Sts, tenant = 'acme'): Promise<TestKey> {
 /** The private half behind this kid. */
 export async function stolenKey(sts: Sts, kid: string, tenant = 'acme'): Promise<TestKey> {
   const { privateKeys } = sts.deployment.stores
-  const pkcs8 = await privateKeys.get(tenant, kid, AbortSignal.timeout(5000))
+  const pkcs8 = await privateKeys?.get(tenant, kid, AbortSignal.timeout(5000))
   if (!pkcs8) throw new Error('the private half is gone')
   const privateKey = createPrivateKey({ key: pkcs8.reveal(), format: 'der', type: 'pkcs8' })
   const publicJwk = { ...createPublicKey(privateKey).export({ format: 'jwk' }), kid }
