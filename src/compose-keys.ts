@@ -24,6 +24,8 @@ import type { Tenant } from './tenant/tenant.ts'
 /** Something to be done again and again. */
 export interface Chore {
   readonly everyMilliseconds: number
+  /** How long one round may take; left out: five times as long as its interval, 2 s at least. */
+  readonly deadlineMilliseconds?: number
   /** Log line of a failure. */
   readonly failed: string
   readonly work: (signal: AbortSignal) => Promise<unknown>
@@ -53,6 +55,7 @@ interface KeyGround {
 
 const FOLLOW_CUTOFFS_MILLISECONDS = 250
 const CUTOFFS_STALE_MILLISECONDS = 1000
+const CUTOFF_POLL_MILLISECONDS = 600
 const FOLLOW_KEYS_MILLISECONDS = 1000
 const WATCH_KEYS_MILLISECONDS = 5000
 const REPORT_USE_MILLISECONDS = 30_000
@@ -63,9 +66,12 @@ export function composeKeys(ground: KeyGround): KeyHouse {
   const { rings, ledger, usage } = stores
   const tenants = [...config.tenants.keys()]
   const policy = ground.settings
-  const cutoffs = createCutoffRules({ store: stores.cutoffs, monotonic: monotonicClock }, () => ({
-    stalenessMilliseconds: CUTOFFS_STALE_MILLISECONDS,
-  }))
+  const cutoffs = createCutoffRules(
+    { store: stores.cutoffs, monotonic: monotonicClock, log },
+    () => ({
+      stalenessMilliseconds: CUTOFFS_STALE_MILLISECONDS,
+    }),
+  )
   const transitions = createTransitionRecords({
     ledger,
     random,
@@ -105,10 +111,15 @@ export function composeKeys(ground: KeyGround): KeyHouse {
   const chores: readonly Chore[] = [
     {
       everyMilliseconds: FOLLOW_CUTOFFS_MILLISECONDS,
+      // One poll that hangs must leave time for another before the rules count as too old.
+      deadlineMilliseconds: CUTOFF_POLL_MILLISECONDS,
       failed: 'cut-offs not read',
       work: async (signal) => {
-        await cutoffs.refresh(signal)
-        metrics.cutoffAge(cutoffs.ageMilliseconds() / 1000)
+        try {
+          await cutoffs.refresh(signal)
+        } finally {
+          metrics.cutoffAge(cutoffs.ageMilliseconds() / 1000)
+        }
       },
     },
     // Two chores: what follows a kill must not wait for what asks a key store.
@@ -155,6 +166,7 @@ export function composeKeys(ground: KeyGround): KeyHouse {
     async open(signal) {
       await cutoffs.refresh(signal)
       await keys.open(tenants, signal)
+      await transitions.flush(signal)
     },
   }
 }

@@ -298,12 +298,13 @@ function housekeeping({ clock, stores }: Ground): Chore {
 }
 
 /** Does a chore again and again, never twice at once, each time under a deadline; a failure is a log line. */
-function every({ everyMilliseconds, failed, work }: Chore, log: Log) {
+function every({ everyMilliseconds, deadlineMilliseconds, failed, work }: Chore, log: Log) {
+  const deadline = deadlineMilliseconds ?? Math.max(everyMilliseconds * 5, LEAST_CHORE_MILLISECONDS)
   let running = false
   const timer = setInterval(() => {
     if (running) return
     running = true
-    work(AbortSignal.timeout(Math.max(everyMilliseconds * 5, LEAST_CHORE_MILLISECONDS)))
+    work(AbortSignal.timeout(deadline))
       .catch((err: unknown) => log.warn({ err }, failed))
       .finally(() => {
         running = false

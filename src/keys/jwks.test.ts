@@ -43,8 +43,13 @@ test('a private member that got into the stored ring does not get into JWKS', ()
 })
 
 test('the entity tag is strong and belongs to exactly these bytes', () => {
-  const { body, etag } = renderJwks(ringOf(['active', 'published']))
+  const { body, etag, kids } = renderJwks(ringOf(['active', 'published']))
   assert.equal(etag, `"${createHash('sha256').update(body).digest('base64url')}"`)
-  assert.deepEqual(renderJwks({ ...ringOf(['active', 'published']), version: 8 }), { body, etag })
+  assert.deepEqual(renderJwks({ ...ringOf(['active', 'published']), version: 8 }), {
+    body,
+    etag,
+    kids,
+  })
+  assert.deepEqual(kids, ['k-active', 'k-published'])
   assert.notEqual(renderJwks(ringOf(['active'])).etag, etag)
 })

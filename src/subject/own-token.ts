@@ -38,6 +38,11 @@ export interface OwnTokens {
    * @throws {Error} when that cannot be found out before `signal` fires.
    */
   recorded(tenant: string, digest: Buffer, signal: AbortSignal): Promise<boolean>
+  /**
+   * True when every token that this key signed is cut off. From memory.
+   * @throws {Refusal} `ledger_unavailable` when the rules in memory are too old to know.
+   */
+  cutOff(tenant: string, kid: string): boolean
 }
 
 /** What {@link verifyOwnToken} needs. */
@@ -61,7 +66,8 @@ export interface OwnToken {
  * nobody recorded was not issued by us even if its signature holds: that is what a stolen signing key makes.
  *
  * `exp` is met to the second, without skew: we wrote it. `iat` and `nbf` are, since another replica's clock wrote them.
- * @throws {Refusal} `untrusted_issuer` when it is not this tenant's; `ledger_unavailable`; and as the checks say.
+ * @throws {Refusal} `untrusted_issuer` when it is not this tenant's; `revoked` when its key was cut off; `ledger_unavailable`; and as
+ * the checks say.
  */
 export async function verifyOwnToken(
   deps: OwnTokenDeps,
@@ -97,8 +103,12 @@ export async function verifyOpenedOwnToken(
       'The token was not issued by this server for this tenant.',
     )
   }
-  const key = kid === undefined ? undefined : await own.keyFor(tenant.name, kid, alg)
-  if (kid === undefined || key === undefined || !isSameAlgorithm(key.alg, alg)) throw notOurs()
+  if (kid === undefined) throw notOurs()
+  const key = await own.keyFor(tenant.name, kid, alg)
+  // Asked for every time, also of a token that was verified a moment ago: its key may have been killed since. Before the key is missed,
+  // as a killed key is no longer given out, and its tokens were ours all the same.
+  refuseCutOff(own, tenant, kid)
+  if (key === undefined || !isSameAlgorithm(key.alg, alg)) throw notOurs()
   cache.confirm(text, opened, key)
   // Exactly the type we issue: other things that we sign must never pass for a token (RFC 8725 §3.12).
   if (opened.typ === undefined || foldMediaType(opened.typ) !== 'at+jwt')
@@ -111,6 +121,8 @@ export async function verifyOpenedOwnToken(
   checkTimes(payload, { now, skewSeconds: limits.skewSeconds })
   if (known) return { claims, payload, kid, alg }
   if (!(await isRecorded(own, tenant, text, signal))) throw notOurs()
+  // Once more, as the ledger may have taken seconds to answer.
+  refuseCutOff(own, tenant, kid)
   opened.memory.recorded = claims
   return { claims, payload, kid, alg }
 }
@@ -171,6 +183,11 @@ function readTexts(payload: Claims, name: string): readonly string[] | undefined
   if (!Array.isArray(value) || !value.every((element) => typeof element === 'string'))
     throw wrongType(name, 'a list of texts')
   return value
+}
+
+function refuseCutOff(own: OwnTokens, tenant: Tenant, kid: string): void {
+  if (own.cutOff(tenant.name, kid))
+    throw new Refusal('revoked', 'The key of the token was cut off. Get a new token.')
 }
 
 function notOurs(): Refusal {

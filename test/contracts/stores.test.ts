@@ -3,9 +3,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe } from 'node:test'
 import { createMemoryAdminTokenStore } from '../../src/adapters/memory/admin-token-store.ts'
+import { createMemoryConsumerStore } from '../../src/adapters/memory/consumer-store.ts'
+import { createMemoryCutoffStore } from '../../src/adapters/memory/cutoff-store.ts'
 import { createMemoryLedger } from '../../src/adapters/memory/ledger.ts'
 import { createMemoryPrivateKeyStore } from '../../src/adapters/memory/private-key-store.ts'
 import { createMemoryRingStore } from '../../src/adapters/memory/ring-store.ts'
+import { createMemoryUsageStore } from '../../src/adapters/memory/usage-store.ts'
 import { createPostgresStore } from '../../src/adapters/sql/postgres-store.ts'
 import { createSqliteStore } from '../../src/adapters/sql/sqlite-store.ts'
 import type { SqlStore } from '../../src/adapters/sql/store.ts'
@@ -14,9 +17,12 @@ import { Secret } from '../../src/lib/secret.ts'
 import { type Postgres, startPostgres } from '../fakes/postgres.ts'
 import { postgres as postgresPart, suiteNeeding } from '../skip.ts'
 import { adminTokenStoreContract } from './admin-token-store.ts'
+import { consumerStoreContract } from './consumer-store.ts'
+import { cutoffStoreContract } from './cutoff-store.ts'
 import { ledgerContract } from './ledger.ts'
 import { privateKeyStoreContract } from './private-key-store.ts'
 import { ringStoreContract } from './ring-store.ts'
+import { usageStoreContract } from './usage-store.ts'
 
 function settableClock() {
   let milliseconds = 0
@@ -103,6 +109,33 @@ function sqlContracts(name: string, newPlace: () => Promise<Place>): void {
       reopen: async () => (await two.reopen()).adminTokens,
     }
   })
+  cutoffStoreContract(name, async () => {
+    const two = await open()
+    return {
+      ...two,
+      cutoffs: two.first.cutoffs,
+      second: two.second.cutoffs,
+      reopen: async () => (await two.reopen()).cutoffs,
+    }
+  })
+  usageStoreContract(name, async () => {
+    const two = await open()
+    return {
+      ...two,
+      usage: two.first.usage,
+      second: two.second.usage,
+      reopen: async () => (await two.reopen()).usage,
+    }
+  })
+  consumerStoreContract(name, async () => {
+    const two = await open()
+    return {
+      ...two,
+      consumers: two.first.consumers,
+      second: two.second.consumers,
+      reopen: async () => (await two.reopen()).consumers,
+    }
+  })
 }
 
 describe('memory', () => {
@@ -122,6 +155,18 @@ describe('memory', () => {
   adminTokenStoreContract('memory', async () => {
     const tokens = createMemoryAdminTokenStore()
     return { tokens, second: tokens, reopen: async () => tokens, close }
+  })
+  cutoffStoreContract('memory', async () => {
+    const cutoffs = createMemoryCutoffStore()
+    return { cutoffs, second: cutoffs, reopen: async () => cutoffs, close }
+  })
+  usageStoreContract('memory', async () => {
+    const usage = createMemoryUsageStore()
+    return { usage, second: usage, reopen: async () => usage, close }
+  })
+  consumerStoreContract('memory', async () => {
+    const consumers = createMemoryConsumerStore()
+    return { consumers, second: consumers, reopen: async () => consumers, close }
   })
 })
 

@@ -122,6 +122,11 @@ export function createSubjectWorld(options: SubjectWorldOptions = {}) {
       as.signal ?? new AbortController().signal,
     )
 
+  /** Cuts off a key of ours, as the rules of a replica would tell after a kill. */
+  const killKey = (kid = ownKey.kid, tenantName = 'acme'): void => {
+    cutOff.add(`${tenantName} ${kid}`)
+  }
+
   return {
     key,
     ownKey,
@@ -139,6 +144,7 @@ export function createSubjectWorld(options: SubjectWorldOptions = {}) {
     ownClaims,
     mintOwn,
     record,
+    killKey,
     subject,
   }
 }

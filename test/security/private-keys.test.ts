@@ -8,8 +8,11 @@ import { setTimeout } from 'node:timers/promises'
 import { openStores } from '../../src/compose-stores.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { type OnDisk, writeDeployment } from '../chaos/deployment.ts'
+import { vaultStore } from '../chaos/key-store-faults.ts'
 import { bareEnvironment, type Served, startServing } from '../chaos/processes.ts'
-import { API, ask, at, encode } from '../fakes/sts.ts'
+import { openbao, startOpenBao } from '../fakes/openbao.ts'
+import { API, ask, at, type ConfigTree, encode } from '../fakes/sts.ts'
+import { suiteNeeding } from '../skip.ts'
 
 const OTHER = 'https://other.acme.example'
 const DEADLINE = () => AbortSignal.timeout(30_000)
@@ -27,8 +30,8 @@ function needlesOf(secret: Buffer): readonly Buffer[] {
 }
 
 /** The secret members of the private keys that this deployment signs with. */
-async function secretsOf(disk: OnDisk): Promise<readonly Buffer[]> {
-  const { config } = loadConfig({ path: disk.configFile, env: {} })
+async function secretsOf(disk: OnDisk, env: NodeJS.ProcessEnv): Promise<readonly Buffer[]> {
+  const { config } = loadConfig({ path: disk.configFile, env })
   const stores = await openStores(config)
   try {
     const ring = await stores.rings.load('acme', DEADLINE())
@@ -92,40 +95,47 @@ async function heapSnapshot(folder: string, server: Served): Promise<Buffer> {
   }
 }
 
+/** Runs a server on this deployment and looks for its private keys in all that it writes and shows. */
+async function searchServer(disk: OnDisk, more: NodeJS.ProcessEnv = {}): Promise<void> {
+  const server = await startServing(disk.configFile, {
+    cwd: disk.folder,
+    env: bareEnvironment({ NODE_OPTIONS: '--heapsnapshot-signal=SIGUSR2', ...more }),
+  })
+  try {
+    const answers = await useEverything(disk, server)
+    const secrets = await secretsOf(disk, more)
+    assert.ok(secrets.length >= 2 + 2 * 3, 'two keys of each algorithm, RSA with d, p, q')
+    const environment = readFileSync(`/proc/${server.pid}/environ`)
+    const heap = await heapSnapshot(disk.folder, server)
+    server.kill('SIGTERM')
+    await server.ended
+    // The database, and the sealed boot cache where there is one.
+    const names = readdirSync(disk.folder).filter((name) => /^rolemint\.db|\.cache$/.test(name))
+    const files = Buffer.concat(names.map((name) => readFileSync(join(disk.folder, name))))
+    const logs = Buffer.from(server.stdout() + server.stderr())
+
+    const [kid = ''] = /"kid":"[\w-]{43}"/.exec(answers) ?? []
+    const id = kid.slice(7, -1)
+    // What is searched is the right thing: the public name of a key is there, where a name belongs.
+    for (const [place, bytes] of Object.entries({ files, heap }))
+      assert.ok(bytes.includes(id), `${place} know the key ${id}`)
+    const places = { answers: Buffer.from(answers), environment, heap, files, logs }
+    for (const [place, bytes] of Object.entries(places))
+      assert.equal(leaksIn(bytes, secrets), 0, `${place} (${bytes.length} bytes)`)
+  } finally {
+    server.kill('SIGKILL')
+    await server.ended
+  }
+}
+
+const withRsa = (tree: ConfigTree) => {
+  at(tree, 'keys')['perTarget'] = { [OTHER]: 'RS256' }
+}
+
 suite('the private halves of signing keys', () => {
   test('are in no log, answer, metric, environment, database file or heap snapshot of a server that signs', async () => {
-    const disk = await writeDeployment((tree) => {
-      at(tree, 'keys')['perTarget'] = { [OTHER]: 'RS256' }
-    })
-    const server = await startServing(disk.configFile, {
-      cwd: disk.folder,
-      env: bareEnvironment({ NODE_OPTIONS: '--heapsnapshot-signal=SIGUSR2' }),
-    })
-    try {
-      const answers = await useEverything(disk, server)
-      const secrets = await secretsOf(disk)
-      assert.ok(secrets.length >= 2 + 2 * 3, 'two keys of each algorithm, RSA with d, p, q')
-      const environment = readFileSync(`/proc/${server.pid}/environ`)
-      const heap = await heapSnapshot(disk.folder, server)
-      server.kill('SIGTERM')
-      await server.ended
-      const files = readdirSync(disk.folder).filter((name) => name.startsWith('rolemint.db'))
-      const database = Buffer.concat(files.map((name) => readFileSync(join(disk.folder, name))))
-      const logs = Buffer.from(server.stdout() + server.stderr())
-
-      const [kid = ''] = /"kid":"[\w-]{43}"/.exec(answers) ?? []
-      const id = kid.slice(7, -1)
-      // What is searched is the right thing: the public name of a key is there, where a name belongs.
-      for (const [place, bytes] of Object.entries({ database, heap }))
-        assert.ok(bytes.includes(id), `${place} knows the key ${id}`)
-      const places = { answers: Buffer.from(answers), environment, heap, database, logs }
-      for (const [place, bytes] of Object.entries(places))
-        assert.equal(leaksIn(bytes, secrets), 0, `${place} (${bytes.length} bytes)`)
-    } finally {
-      server.kill('SIGKILL')
-      await server.ended
-      await disk.close()
-    }
+    const disk = await writeDeployment(withRsa)
+    await searchServer(disk).finally(() => disk.close())
   })
 
   test('would be found in whatever form they leaked', () => {
@@ -143,5 +153,24 @@ suite('the private halves of signing keys', () => {
       Buffer.from(JSON.stringify(new Uint8Array(secret)).replace(/"\d+":/g, '')),
     ]
     for (const form of forms) assert.notEqual(leaksIn(form, [secret]), 0)
+  })
+})
+
+suiteNeeding('the private halves of signing keys that are kept in Vault', openbao, () => {
+  test('are nowhere else, and in the boot cache only sealed', async () => {
+    const bao = await startOpenBao()
+    const { config, secretId } = await vaultStore(bao, bao.addr)
+    const disk = await writeDeployment((tree) => {
+      withRsa(tree)
+      const keys = at(tree, 'keys')
+      keys['store'] = config
+      keys['cache'] = { file: './keys.cache', kek: '${file:./kek}', maxAge: '72h' }
+    })
+    try {
+      await searchServer(disk, { SECRET_ID: String(secretId) })
+    } finally {
+      await disk.close()
+      await bao.close()
+    }
   })
 })

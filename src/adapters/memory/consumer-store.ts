@@ -19,7 +19,7 @@ export function createMemoryConsumerStore(): ConsumerStore {
             lastAt: Math.max(known.lastAt, fetched.lastAt),
             fetches: known.fetches + fetched.fetches,
           }
-        : fetched
+        : { ...fetched, kids: [...fetched.kids] }
       const all = [now, ...before.filter((one) => !isSame(one))].toSorted(
         (a, b) => b.lastAt - a.lastAt,
       )

@@ -52,14 +52,11 @@ export function createSqlConsumerStore(database: SqlDatabase): ConsumerStore {
         .where('tenant', '=', tenant)
         .orderBy('last_at', 'desc')
       const rows = await database.read(query, signal)
-      return rows.map((row) => ({
-        consumer: row.consumer,
-        kids: JSON.parse(row.kids) as readonly string[],
-        etag: row.etag,
-        firstAt: row.first_at,
-        lastAt: row.last_at,
-        fetches: row.fetches,
-      }))
+      return rows.map((row) => {
+        const kids: readonly string[] = JSON.parse(row.kids)
+        const { consumer, etag, fetches, first_at: firstAt, last_at: lastAt } = row
+        return { consumer, kids, etag, firstAt, lastAt, fetches }
+      })
     },
   }
 }
