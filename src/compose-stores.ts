@@ -108,7 +108,7 @@ async function openKeyCache(
   deps: StoreDeps,
 ) {
   const { createKeyCache } = await import('./adapters/vault/key-cache.ts')
-  const files = { open, readFile, rename, unlink, mkdir }
+  const files = { open, rename, unlink, mkdir }
   return createKeyCache({ store, files, ...deps }, { file, kek, maxAgeMilliseconds })
 }
 

@@ -55,6 +55,8 @@ const REVOKE_MILLISECONDS = 500
 /** So short that the retries of the call that met the failure still have a chance. */
 const FIRST_PAUSE_MILLISECONDS = 25
 const LONGEST_PAUSE_MILLISECONDS = 5000
+/** A token in its last second, which can be neither renewed nor replaced yet, must not keep us busy. */
+const SHORTEST_TIMER_MILLISECONDS = 250
 /** Timers take no more than 2^31 ms, and a token without end is still looked after once a day. */
 const LONGEST_TIMER_MILLISECONDS = 86_400_000
 /**
@@ -88,7 +90,10 @@ export function createVaultSession({ logins, monotonic, random, log }: SessionDe
     const early = jittered(milliseconds / 10, random)
     timer = setTimeout(
       () => void maintain().catch(() => undefined),
-      Math.min(milliseconds - early, LONGEST_TIMER_MILLISECONDS),
+      Math.min(
+        Math.max(milliseconds - early, SHORTEST_TIMER_MILLISECONDS),
+        LONGEST_TIMER_MILLISECONDS,
+      ),
     )
     timer.unref()
   }

@@ -13,7 +13,8 @@ export class TooMany extends Error {
   }
 }
 
-interface BatchLimits {
+/** Bounds of {@link createBatches}. */
+export interface BatchLimits {
   /** Items in a batch. */
   readonly perBatch: number
   /** Items without an answer, those in batches on their way included. */
@@ -22,8 +23,8 @@ interface BatchLimits {
 
 interface Waiting<In, Out> {
   readonly item: In
-  resolve(result: Out): void
-  reject(error: unknown): void
+  readonly resolve: (result: Out) => void
+  readonly reject: (error: unknown) => void
 }
 
 /**
