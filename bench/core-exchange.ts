@@ -143,6 +143,7 @@ async function composeExchange(config: Config) {
     limits,
   )
   return createExchange({
+    cutOff: () => false,
     rules: createPolicyRules(),
     subjects,
     entitlements: createEntitlementLookup({ source: { rolesOf }, clock }),

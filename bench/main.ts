@@ -8,6 +8,7 @@ import { ensureBuilt } from './built.ts'
 import { canPin, GENERATOR_CORE } from './child.ts'
 import { type Measurements, makeBenchFolder, runContest } from './contest.ts'
 import { figuresOf, type Row, rowsOf } from './rows.ts'
+import { measureTransit, transitRows } from './transit.ts'
 
 const FULL: Effort = {
   rounds: 5,
@@ -49,7 +50,9 @@ try {
     pinned,
     say,
   })
-  const rows = rowsOf(measured)
+  say('signatures by Transit')
+  const transit = await measureTransit(values.quick ? 100 : 500)
+  const rows = [...rowsOf(measured), ...transitRows(transit)]
   console.log(values.json ? toJson(rows, measured) : toTable(rows, figuresOf(measured)))
   process.exitCode = rows.every(({ ok }) => ok) ? 0 : 1
 } finally {

@@ -52,8 +52,8 @@ function measureRun(bench: Bench, id: ScenarioId, round: number): Promise<RoundR
     const { windowSeconds } = bench.effort
     await fillFor(scenario, expectedRate(bench, id), windowSeconds)
     if (scenario.warm) {
-      // A cache is warm only after one pass through the list.
-      await saturate(generator, scenario, windowSeconds / 2)
+      // A cache that keeps tokens from their second sight on is warm only after two passes through the list.
+      await saturate(generator, scenario, windowSeconds)
     }
     const isBounded = !scenario.warm && id.includes('exchange')
     const before = isBounded ? await askBound(bench) : undefined

@@ -151,13 +151,14 @@ function composeFlows(ground: Ground) {
   const source = createHttpEntitlementSource()
   const limits = () => config.tokenLimits
   const publicKeys = createPublicKeys({ documents, clock, log })
+  const cutOff = (tenant: string, kid: string) => {
+    cutoffs.mustBeFresh()
+    return cutoffs.isCutOff(tenant, kid)
+  }
   const own: OwnTokens = {
     keyFor: (tenant, kid) => keys.verificationKey(tenant, kid),
     recorded: (tenant, digest, signal) => ledger.holds(tenant, digest, signal),
-    cutOff(tenant, kid) {
-      cutoffs.mustBeFresh()
-      return cutoffs.isCutOff(tenant, kid)
-    },
+    cutOff,
   }
   const verifying = { publicKeys, own, cache: createVerifiedCache({ clock }), clock }
   const subjects = createSubjectVerifier(verifying, limits)
@@ -189,6 +190,7 @@ function composeFlows(ground: Ground) {
       admission: createAdmission({ clock }, () => config.rateLimits),
       records: createRecords({ ledger, clock, random, log, metrics }),
       issuing: createIssuing({ keys, random }),
+      cutOff,
     }),
     preview: createPreview(deciding),
     introspect: createIntrospect({

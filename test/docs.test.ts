@@ -153,6 +153,10 @@ suite('docs/metrics.md', () => {
     metrics.exchange('acme', 'issued')
     metrics.introspection('acme', true)
     metrics.ledgerAppend(0.1)
+    metrics.keyTransition('acme', 'ES256', 'active')
+    metrics.keyStoreUp(true)
+    metrics.keyRing('acme', 'ES256', { successors: 1, signsForSeconds: 1, overdueSeconds: 0 })
+    metrics.cutoffAge(0.1)
     const text = await metrics.text()
     const real = [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)].map(([, name = '', type]) => {
       const sample = new RegExp(`^${name}(?:_count)?(?:\\{(.*)\\})? `, 'm').exec(text)

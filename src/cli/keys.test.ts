@@ -184,7 +184,7 @@ suite('a kid on the command line', () => {
     const twin = { ...facts.keys[2], kid: `next-a${'Z'.repeat(37)}` }
     const both = { 'GET /keys': { body: { ...facts, keys: [...facts.keys, twin] } } }
     for (const [kid, replies] of [
-      ['next', {}],
+      ['sign', promoted(SIGNING)],
       ['next-a', both],
     ] as const) {
       const { exit, asked } = await promote(kid, { ...replies, ...promoted(NEXT) })

@@ -18,5 +18,7 @@ export interface ExchangeDeps {
   readonly entitlements: LookupEntitlements
   readonly records: Records
   readonly issuing: Issuing
+  /** True when every token that this key of ours signed is cut off. From memory. @throws {Refusal} when that is not known. */
+  readonly cutOff: (tenant: string, kid: string) => boolean
   readonly clock: Clock
 }

@@ -54,8 +54,8 @@ export function createExchange(deps: ExchangeDeps): Exchange {
       record.decision(evidence, decision)
       const grant = granted(decision)
 
-      // 8 The look-up took time: a token that ran out meanwhile is not exchanged.
-      stillUsable(deps.clock, subject, actor)
+      // 8 The look-up took time: a token that ran out or was cut off meanwhile is not exchanged.
+      stillUsable(deps, tenant, subject, actor)
 
       // 9 The record, durable before the signature, with the digest of the exact bytes that are signed next.
       const unsigned = deps.issuing.prepare(tenant, grant)

@@ -54,7 +54,8 @@ export function createIssuing(deps: {
         key,
         claims,
         signingInput,
-        digest: hash('sha256', signingInput, 'buffer'),
+        // By way of a text: asked for a buffer, Node allocates one outside of the heap each time, for twice the price.
+        digest: Buffer.from(hash('sha256', signingInput, 'binary'), 'latin1'),
         grant,
       }
     },
@@ -88,9 +89,13 @@ export function refusalOf(denied: {
   )
 }
 
-/** @throws {Refusal} `expired` when a token that was valid when it came has run out since. */
+/** @throws {Refusal} `expired`, `revoked` when a token that was good when it came has run out or was cut off since. */
 export function stillUsable(
-  clock: Clock,
+  {
+    clock,
+    cutOff,
+  }: { readonly clock: Clock; readonly cutOff: (tenant: string, kid: string) => boolean },
+  tenant: Tenant,
   subject: VerifiedSubject,
   actor: VerifiedActor | undefined,
 ): void {
@@ -103,6 +108,13 @@ export function stillUsable(
         param: 'subject_token',
       },
     )
+  }
+  for (const ownKid of [subject.ownKid, actor?.ownKid]) {
+    if (ownKid !== undefined && cutOff(tenant.name, ownKid))
+      throw new Refusal(
+        'revoked',
+        'The token was cut off while it was being exchanged. Get a new one.',
+      )
   }
 }
 

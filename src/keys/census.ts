@@ -41,13 +41,13 @@ export function censusOf(
       latest,
       keepsMilliseconds,
       lacks: served.filter((kid) => !latest?.kids.includes(kid)),
-      exposed: killed.flatMap(({ kid }) => {
+      exposed: killed.flatMap(({ kid, compromisedAt = now }) => {
         const last = own.find(({ kids }) => kids.includes(kid))
-        // Without any trace of a fetch it may have the key from before it named itself.
-        const until = (last?.lastAt ?? now) + keepsMilliseconds
-        const replaced =
-          latest !== undefined && latest !== last && latest.lastAt > (last?.lastAt ?? 0)
-        return replaced || until <= now ? [] : [{ kid, until }]
+        if (own.length > 0 && !last) return []
+        // A newer fetch does not end it: several instances may share a name. Of one that never named itself nothing is known but
+        // that it cannot have fetched the key after the kill.
+        const until = Math.min(last?.lastAt ?? compromisedAt, compromisedAt) + keepsMilliseconds
+        return until <= now ? [] : [{ kid, until }]
       }),
     }
   })

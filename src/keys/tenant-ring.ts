@@ -72,6 +72,9 @@ const JITTER_MILLISECONDS = 60_000
 /** How long after a failed attempt the next one comes, more or less. */
 const RETRY_MILLISECONDS = 20_000
 
+/** The same while nothing signs for an algorithm. */
+const URGENT_RETRY_MILLISECONDS = 2000
+
 /** The part of `publishAhead` that the jitter may take. */
 const JITTER_SHARE = 50
 
@@ -135,6 +138,8 @@ export function createTenantRing(
   async function commit(step: (newest: Ring) => Ring, signal: AbortSignal): Promise<Ring> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const newest = (await rings.load(tenant, signal)) ?? EMPTY_RING
+      // However a process hears of a kill, it obeys: writing what it came for may take as long as the store likes.
+      if (view) obey(newest)
       const next = step(newest)
       if (next === newest) return newest
       if (!(await rings.compareAndSet(tenant, newest.version, next, signal))) continue
@@ -199,9 +204,10 @@ export function createTenantRing(
   }
 
   /** False until this replica's turn: all of them see the same thing due, and one attempt is enough. */
-  function isTurn({ version }: Ring): boolean {
+  function isTurn({ version }: Ring, urgent: boolean): boolean {
     if (turn?.version !== version) {
-      const spread = Math.min(JITTER_MILLISECONDS, policy().publishAheadMilliseconds / JITTER_SHARE)
+      const calm = Math.min(JITTER_MILLISECONDS, policy().publishAheadMilliseconds / JITTER_SHARE)
+      const spread = urgent ? 0 : calm
       turn = { version, at: clock.now() + chance() * spread }
     }
     return turn.at <= clock.now()
@@ -216,9 +222,13 @@ export function createTenantRing(
     )
     const missing = missingKeys(ring, algorithms, policy(), now)
     const due = advance(ring, policy(), now) !== ring
-    if ((left.length === 0 && missing.length === 0 && !due) || !isTurn(ring)) return
+    if (left.length === 0 && missing.length === 0 && !due) return
+    // Nothing signs for an algorithm: better that every replica makes a key than that one second more is lost.
+    const urgent = missing.some((alg) => !activeKey(ring, alg))
+    if (!isTurn(ring, urgent)) return
     // Whatever fails is tried again later: a key store that is down defers a rotation, and nothing skips it.
-    turn = { version: ring.version, at: now + RETRY_MILLISECONDS * (0.5 + chance()) }
+    const pause = urgent ? URGENT_RETRY_MILLISECONDS : RETRY_MILLISECONDS
+    turn = { version: ring.version, at: now + pause * (0.5 + chance()) }
     await exclusive(async () => {
       const stale = left.map(({ kid }) => kid)
       if (stale.length > 0) await giveUp(stale, 'the replica that made it is gone', signal)

@@ -75,14 +75,22 @@ function recording() {
   const entries: LedgerEntry[] = []
   const counted: string[] = []
   const errors: string[] = []
-  const ledger = { down: false }
+  const ledger = { down: false, answersGetLost: false }
   const records = createTransitionRecords({
     ledger: {
       append(entry) {
         if (ledger.down || !entry) return Promise.reject(new Error('down'))
+        if (entries.some(({ id }) => id === entry.id)) return Promise.reject(new Error('conflict'))
         entries.push(entry)
+        if (ledger.answersGetLost) return Promise.reject(new Error('no answer'))
         return Promise.resolve({ recorded: true, position: entries.length })
       },
+      find: (_tenant, id) =>
+        Promise.resolve(
+          entries.flatMap((entry, at) =>
+            entry.id === id ? [{ ...entry, position: at + 1 }] : [],
+          )[0],
+        ),
     },
     random: createSystemRandom(),
     count: (tenant, alg, to) => void counted.push(`${tenant} ${alg} ${to}`),
@@ -169,4 +177,18 @@ test('what waits for a ledger that never comes back is bounded, and giving up is
   const keys = Array.from({ length: 1001 }, (_, index) => newKey(`k${index}`))
   records.changed('acme', EMPTY_RING, stage(EMPTY_RING, keys, change(NOW)))
   assert.deepEqual(errors, ['key change not recorded: the ledger was down too long'])
+})
+
+test('an entry whose answer got lost after the commit is not appended again, and holds nothing up', async () => {
+  const { entries, ledger, records, flush } = recording()
+  const rings = life()
+  for (const [index, ring] of rings.entries())
+    records.changed('acme', rings[index - 1] ?? EMPTY_RING, ring)
+  ledger.answersGetLost = true
+  await assert.rejects(flush(), /no answer/)
+  assert.equal(entries.length, 1)
+  ledger.answersGetLost = false
+  await flush()
+  assert.ok(entries.length > 1)
+  assert.equal(new Set(entries.map(({ id }) => id)).size, entries.length)
 })

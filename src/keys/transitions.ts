@@ -53,7 +53,7 @@ export interface TransitionRecords {
 
 /** What {@link createTransitionRecords} needs. */
 export interface TransitionRecordsDeps {
-  readonly ledger: Pick<Ledger, 'append'>
+  readonly ledger: Pick<Ledger, 'append' | 'find'>
   readonly random: Random
   readonly count: (tenant: string, alg: SigningAlgorithm, to: KeyState) => void
   readonly log: Log
@@ -67,11 +67,17 @@ export function createTransitionRecords(deps: TransitionRecordsDeps): Transition
   const { ledger, random, count, log } = deps
   const waiting: LedgerEntry[] = []
   let flushing: Promise<void> | undefined
+  let doubtful: LedgerEntry | undefined
 
   async function flush(signal: AbortSignal): Promise<void> {
     for (let [entry] = waiting; entry; [entry] = waiting) {
-      await ledger.append(entry, [], signal)
-      waiting.splice(waiting.indexOf(entry), 1)
+      // Its answer got lost, perhaps after the commit: appended again it would conflict with itself for ever.
+      const isThere =
+        entry === doubtful && (await ledger.find(entry.tenant, entry.id, signal)) !== undefined
+      doubtful = entry
+      if (!isThere) await ledger.append(entry, [], signal)
+      doubtful = undefined
+      if (waiting[0] === entry) waiting.shift()
     }
   }
 

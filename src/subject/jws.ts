@@ -1,4 +1,4 @@
-import { isUtf8 } from 'node:buffer'
+import { isAscii, isUtf8 } from 'node:buffer'
 import { Refusal } from '../lib/refusal.ts'
 import {
   isJsonObject,
@@ -38,6 +38,14 @@ export interface ParsedJws extends JwsEnvelope {
   readonly payload: Claims
 }
 
+/**
+ * Headers read before, by their part of the token exactly as it came. What a header says follows from its text alone, and the
+ * tokens of one key have the same, so it need not be read again.
+ */
+export interface KnownHeaders {
+  get(segment: string): JwsHeader | undefined
+}
+
 const MAX_HEADER_BYTES = 2048
 const HEADER_BOUNDS: JsonBounds = { maxDepth: 16, maxMembers: 64 }
 const PAYLOAD_BOUNDS: JsonBounds = { maxDepth: 16, maxMembers: 4096 }
@@ -57,13 +65,26 @@ const KNOWN_ALGORITHMS: ReadonlySet<string> = new Set(ALGORITHM_NAMES)
  * @see {@link https://www.rfc-editor.org/rfc/rfc7515.html#section-5.2 RFC 7515 §5.2}, RFC 7519 §7.2
  * @throws {Refusal} `token_too_large`; `algorithm_not_allowed` for an algorithm that is never accepted; else `malformed_token`.
  */
-export function parseCompactJws(token: string, limits: JwsLimits): ParsedJws {
-  const envelope = parseJwsEnvelope(token, limits)
-  return { ...envelope, payload: parseObject(envelope.payloadBytes, PAYLOAD_BOUNDS, 'payload') }
+export function parseCompactJws(
+  token: string,
+  limits: JwsLimits,
+  headers?: KnownHeaders,
+): ParsedJws {
+  const { alg, kid, typ, payloadBytes, signingInput, signature } = parseJwsEnvelope(
+    token,
+    limits,
+    headers,
+  )
+  const payload = parseObject(payloadBytes, PAYLOAD_BOUNDS, 'payload')
+  return { alg, kid, typ, payloadBytes, signingInput, signature, payload }
 }
 
 /** The part of {@link parseCompactJws} that holds for any JWS, whatever its payload is. */
-export function parseJwsEnvelope(token: string, limits: JwsLimits): JwsEnvelope {
+export function parseJwsEnvelope(
+  token: string,
+  limits: JwsLimits,
+  headers?: KnownHeaders,
+): JwsEnvelope {
   checkTokenSize(token, limits)
   // By position, not by split(): a megabyte of dots must not become a million strings (CVE-2025-27144).
   const first = token.indexOf('.')
@@ -74,13 +95,17 @@ export function parseJwsEnvelope(token: string, limits: JwsLimits): JwsEnvelope 
   if (token.indexOf('.', second + 1) !== -1)
     throw malformed('The token was not a signed JWS in compact form: it had too many parts.')
 
-  const headerBytes = decodeSegment(token.slice(0, first))
+  const segment = token.slice(0, first)
+  const header = headers?.get(segment) ?? decodeSegment(segment)
   const payloadBytes = decodeSegment(token.slice(first + 1, second))
   const signature = decodeSegment(token.slice(second + 1))
-  if (headerBytes.length > MAX_HEADER_BYTES)
-    throw malformed('The header of the token was too long.')
-  const header = parseObject(headerBytes, HEADER_BOUNDS, 'header')
-  return { ...checkHeader(header), payloadBytes, signingInput: token.slice(0, second), signature }
+  const { alg, kid, typ } = Buffer.isBuffer(header) ? readHeader(header) : header
+  return { alg, kid, typ, payloadBytes, signingInput: token.slice(0, second), signature }
+}
+
+function readHeader(bytes: Buffer): JwsHeader {
+  if (bytes.length > MAX_HEADER_BYTES) throw malformed('The header of the token was too long.')
+  return checkHeader(parseObject(bytes, HEADER_BOUNDS, 'header'))
 }
 
 /** @throws {Refusal} `token_too_large` */
@@ -114,10 +139,11 @@ function decodeSegment(segment: string): Buffer {
 
 function parseObject(bytes: Buffer, bounds: JsonBounds, part: string): Record<string, unknown> {
   // A byte order mark survives toString() and is then no JSON; UTF-16 has zero bytes, which are no JSON either.
-  if (!isUtf8(bytes)) throw malformed(`The ${part} of the token was not UTF-8.`)
+  const isPlain = isAscii(bytes)
+  if (!isPlain && !isUtf8(bytes)) throw malformed(`The ${part} of the token was not UTF-8.`)
   let value: unknown
   try {
-    value = parseStrictJson(bytes.toString('utf8'), bounds)
+    value = parseStrictJson(bytes.toString(isPlain ? 'latin1' : 'utf8'), bounds)
   } catch (error) {
     if (!(error instanceof StrictJsonError)) throw error
     throw malformed(`The ${part} of the token was not acceptable JSON: ${error.message}.`, error)

@@ -109,7 +109,7 @@ function toDer(signature: Buffer, order: Buffer): Buffer | undefined {
 }
 
 function isScalar(value: Buffer, order: Buffer): boolean {
-  return value.compare(order) < 0 && value.some((byte) => byte !== 0)
+  return value.compare(order) < 0 && firstNonZero(value) < value.length
 }
 
 /** Bytes of a positive DER INTEGER: without leading zeros, but with one where the top bit would read as a sign. */

@@ -23,6 +23,8 @@ export interface VerifiedSubject {
   /** For the log: key id and algorithm, never token text. */
   readonly kid: string | undefined
   readonly alg: string
+  /** The key of ours that signed it; undefined when it is a token of an IdP. */
+  readonly ownKid?: string | undefined
 }
 
 /** An actor that was found genuine. */
@@ -30,6 +32,8 @@ export interface VerifiedActor {
   readonly evidence: ActorEvidence
   readonly usableUntil: number
   readonly claims: readonly Claim[]
+  /** As with {@link VerifiedSubject}. */
+  readonly ownKid?: string | undefined
 }
 
 /** The claims of a token of ours, with their types established. */

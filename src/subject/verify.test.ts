@@ -206,9 +206,12 @@ test('a token that names no presenter must name an allowed one in its audience',
 
 // The verified-token cache ---------------------------------------------------------------------------------------------
 
+const SMALL = { maxEntries: 2, lifeMilliseconds: 60_000 } as const
+
 test('a token seen before is not verified again, yet its times and its presenter are', async () => {
   const { subject, token, clock, tenant } = createSubjectWorld()
   const text = token({ exp: START + 20 })
+  await subject(text)
   await subject(text)
   await refuses(
     subject(text, 'id_token', { client: aClient({ id: 'other', idps: ['login'] }) }),
@@ -228,6 +231,7 @@ test('a token verified by a key that was withdrawn since is refused', async () =
   await subject(text)
   clock.time += 599_000
   await subject(text)
+  await subject(text)
   serve(jwksOf(newTestKey('ES256', 'idp-1')))
   clock.time += 1000
   await refuses(subject(text), 'invalid_signature')
@@ -235,7 +239,7 @@ test('a token verified by a key that was withdrawn since is refused', async () =
 
 test('the cache spares the signature check only for the very key that verified, and for a minute', () => {
   const { token, key, clock } = createSubjectWorld()
-  const cache = createVerifiedCache({ clock }, { maxEntries: 2, lifeMilliseconds: 60_000 })
+  const cache = createVerifiedCache({ clock }, { ...SMALL, keepFrom: 'first sight' })
   const text = token()
   const right = { kid: 'k', alg: 'ES256', key: key.privateKey } as const
   const limits = { tokenBytes: 16_384 }
@@ -257,6 +261,7 @@ test('a token that differs from a verified one in its signature only is another 
   const { subject, token } = createSubjectWorld()
   const text = token()
   await subject(text)
+  await subject(text)
   const end = text.lastIndexOf('.')
   await refuses(
     subject(`${text.slice(0, end)}.${Buffer.alloc(64, 1).toString('base64url')}`),
@@ -266,7 +271,7 @@ test('a token that differs from a verified one in its signature only is another 
 
 test('forgeries are not remembered, and the oldest entry makes room', () => {
   const { token, key, clock } = createSubjectWorld()
-  const cache = createVerifiedCache({ clock }, { maxEntries: 2, lifeMilliseconds: 60_000 })
+  const cache = createVerifiedCache({ clock }, { ...SMALL, keepFrom: 'first sight' })
   const right = { kid: 'k', alg: 'ES256', key: key.privateKey } as const
   const limits = { tokenBytes: 16_384 }
   const texts = [token({ n: 1 }), token({ n: 2 }), token({ n: 3 })]
@@ -280,9 +285,60 @@ test('forgeries are not remembered, and the oldest entry makes room', () => {
   assert.equal(cache.open('acme', forged, limits).verifiedBy, undefined)
 })
 
+test('a token is kept from its second sight on, in one tenant, and a forgery of it counts for nothing', () => {
+  const { token, key, clock } = createSubjectWorld()
+  const cache = createVerifiedCache({ clock }, { ...SMALL, keepFrom: 'second sight' })
+  const right = { kid: 'k', alg: 'ES256', key: key.privateKey } as const
+  const limits = { tokenBytes: 16_384 }
+  const text = token()
+  const see = (tenant: string) => cache.confirm(text, cache.open(tenant, text, limits), right)
+  const kept = (tenant: string) => cache.open(tenant, text, limits).verifiedBy === right
+  const other = { ...right, key: newTestKey().privateKey }
+  for (let tries = 0; tries < 3; tries += 1)
+    assert.throws(() => cache.confirm(text, cache.open('acme', text, limits), other))
+  see('acme')
+  assert.ok(!kept('acme'))
+  see('globex')
+  assert.ok(!kept('globex'))
+  see('acme')
+  assert.ok(kept('acme') && !kept('globex'))
+})
+
+test('a header that was read before is the same header byte for byte, whatever stands around it', () => {
+  const { token, key, clock } = createSubjectWorld()
+  const cache = createVerifiedCache({ clock })
+  const right = { kid: 'k', alg: 'ES256', key: key.privateKey } as const
+  const limits = { tokenBytes: 16_384 }
+  const open = (text: string) => cache.open('acme', text, limits)
+  const text = token()
+  cache.confirm(text, open(text), right)
+  const [header = '', payload = '', signature = ''] = text.split('.')
+  const { alg, kid, typ } = open(token({ n: 1 }))
+  assert.deepEqual({ alg, kid, typ }, { alg: 'ES256', kid: open(text).kid, typ: open(text).typ })
+  // The parts beside a known header are as strictly read as ever, and so is a header that differs in its last character.
+  for (const bad of [
+    `${header}=.${payload}.${signature}`,
+    `${header}.${payload}=.${signature}`,
+    `${header}.${payload}.${signature}=`,
+    `${header}.${payload}`,
+    `${header}.${payload}.${signature}.${signature}`,
+  ]) {
+    assert.throws(
+      () => open(bad),
+      (error) => isRefusal(error, 'malformed_token'),
+    )
+  }
+  const none = Buffer.from('{"alg":"none"}').toString('base64url')
+  assert.throws(
+    () => open(`${none}.${payload}.${signature}`),
+    (error) => isRefusal(error, 'algorithm_not_allowed'),
+  )
+})
+
 test('a limit that was lowered holds at once, for tokens seen before too', async () => {
   const world = createSubjectWorld()
   const text = world.token()
+  await world.subject(text)
   await world.subject(text)
   world.limits.tokenBytes = text.length - 1
   await refuses(world.subject(text), 'token_too_large')
@@ -318,6 +374,7 @@ test('a token of ours is exchanged again with its whole past', async () => {
     claims: [],
     kid: 'own-1',
     alg: 'ES256',
+    ownKid: 'own-1',
   })
 })
 
@@ -461,7 +518,7 @@ test('introspection gets the claims of a token of ours as they are', async () =>
   assert.equal(payload['jti'], 'own-jti')
 })
 
-/** Three times: the second is answered from the verified-token cache, the third without reading the subject again. */
+/** Four times: kept from the second on, so the third is answered from the verified-token cache without reading the subject again. */
 async function remember(world: ReturnType<typeof createSubjectWorld>, text: string) {
   const first = await world.subject(text)
   assert.deepEqual(await world.subject(text), first)

@@ -167,14 +167,14 @@ export function createSubjectVerifier(
           once: genuine.once,
           subject: { evidence, claims },
         }
-      return { evidence, claims, usableUntil, kid, alg }
+      return { evidence, claims, usableUntil, kid, alg, ...(own ? { ownKid: kid } : {}) }
     },
 
     async actor(tenant, client, presented, signal) {
       const genuine = await verify(tenant, client, presented, signal)
       const { idp, opened, usableUntil } = genuine
       return genuine.kind === 'own'
-        ? { evidence: ownActor(genuine.token), usableUntil, claims: [] }
+        ? { evidence: ownActor(genuine.token), usableUntil, claims: [], ownKid: opened.kid }
         : {
             evidence: idpActor(idp, genuine.claims, opened.payload),
             usableUntil,

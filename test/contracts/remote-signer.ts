@@ -123,7 +123,8 @@ async function makeKey(signer: RemoteSigner, tenant: string, alg: SignerKey['alg
   return key
 }
 
-function asSigner({ signer, close }: RemoteSignerUnderTest): SignerUnderTest {
+function asSigner(given: RemoteSignerUnderTest): SignerUnderTest {
+  const { signer } = given
   return {
     signer,
     async makeKey(tenant, alg) {
@@ -133,6 +134,6 @@ function asSigner({ signer, close }: RemoteSignerUnderTest): SignerUnderTest {
     async takeAway(key) {
       signer.unbind(key)
     },
-    close,
+    close: () => given.close(),
   }
 }

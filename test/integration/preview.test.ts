@@ -68,6 +68,7 @@ function flowsFor(
   }
   const random = createSystemRandom()
   const exchange = createExchange({
+    cutOff: () => false,
     ...deciding,
     authenticateClient: async () => ({ client, method: 'client_secret_basic', claims: [] }),
     admission: { client() {}, subject() {} },

@@ -50,7 +50,7 @@ export function createBatches<In, Out>(
   async function deliver(batch: readonly Waiting<In, Out>[]): Promise<void> {
     try {
       const outcomes = await send(batch.map(({ item }) => item))
-      // With one missing in the middle, everybody behind it would get what is somebody else's.
+      // Results have no name but their place: with one missing, everybody behind it would get what is somebody else's.
       if (outcomes.length !== batch.length)
         throw new Error(`${batch.length} items were sent and ${outcomes.length} answers came`)
       for (const [index, { resolve, reject }] of batch.entries()) {

@@ -65,7 +65,9 @@ test('signatures asked for at the same moment go out in batches of at most 64 an
 
 test('an input that Transit refuses fails alone', async () => {
   const { sign } = createWorld((inputs) =>
-    inputs.map((input) => (input === 'bad' ? { error: 'no', key_version: 0 } : resultFor(input))),
+    inputs.map((input) =>
+      input === 'bad' ? { ...resultFor('bad'), error: 'no' } : resultFor(input),
+    ),
   )
   const [before, bad, behind] = await Promise.allSettled(['before', 'bad', 'behind'].map(sign))
   assert.deepEqual(before, { status: 'fulfilled', value: signatureOf('before') })
