@@ -13,6 +13,7 @@ import {
   readRing,
   shortKids,
 } from './keys-facts.ts'
+import { recounted } from './keys-recount.ts'
 import { processScreen, type Screen } from './keys-screen.ts'
 import { consumerRows, ringRows } from './keys-tables.ts'
 import { drawTimeline, livesOf } from './keys-timeline.ts'
@@ -44,12 +45,13 @@ export function keysCommand(terminal: Terminal, screen: Screen = processScreen()
 }
 
 function list(command: Command, terminal: Terminal): void {
-  withCommon(command.description('List the keys with their states.')).action(
-    async (options: KeysOptions) => {
+  withCommon(command.description('List the keys with their states.'))
+    .option('--recount', 'count signatures in the ledger instead of taking what replicas reported')
+    .action(async (options: KeysOptions & { recount?: boolean }) => {
       const { admin, tenant } = at(terminal, options)
-      show(terminal, options.output, await readRing(admin, tenant))
-    },
-  )
+      const ring = await readRing(admin, tenant)
+      show(terminal, options.output, options.recount ? await recounted(admin, ring) : ring)
+    })
 }
 
 function timeline(command: Command, terminal: Terminal, screen: Screen): void {

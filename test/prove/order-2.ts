@@ -141,7 +141,7 @@ export const proofs: readonly Proof[] = [
       const { rows } = answer as {
         rows: readonly { id: string; figure?: number; detail: string }[]
       }
-      const row = rows.find(({ id }) => id === 'transit-sign')
+      const row = rows.find(({ id }) => id === 'transit-alone')
       return {
         ok: typeof row?.figure === 'number' && row.figure > 0,
         figure: row
