@@ -5,9 +5,9 @@ import { ACCELERATED, type Rotating } from './rotating.ts'
 
 /**
  * `unpublished`: a key signs that was in no key set before. `retired-early`: a key leaves the key set while tokens that it signed
- * are valid.
+ * are valid. `unguarded`: a key signs as soon as an operator wants it, without the wait after it was published.
  */
-export type Fault = 'unpublished' | 'retired-early'
+export type Fault = 'unpublished' | 'retired-early' | 'unguarded'
 
 const STORE_MILLISECONDS = 20_000
 /** Verifiers get so long to have a sound key set in their caches. */
@@ -23,7 +23,7 @@ export function breakRing(fault: Fault, rotating: Rotating): (passed: number) =>
       if (fault === 'retired-early') {
         const spent = rotating.keys(tenant).some(({ state }) => state === 'verify-only')
         if (spent) await rotating.doctor(tenant, withoutVerifyOnly)
-      } else if (!broken.has(tenant)) {
+      } else if (fault === 'unpublished' && !broken.has(tenant)) {
         broken.add(tenant)
         await signUnpublished(rotating, tenant)
       }

@@ -1,8 +1,17 @@
 /** A deployment whose signing keys live for seconds instead of months, with many tenants, so that a key changes all the time. */
-
 import type { Ring, RingKey } from '../../src/keys/ring.ts'
 import { freePort } from '../fakes/free-port.ts'
-import { ask, at, CLIENT, EXCHANGE, encode, JWT_TYPE, type Sts, startSts } from '../fakes/sts.ts'
+import {
+  type Answer,
+  ask,
+  at,
+  CLIENT,
+  EXCHANGE,
+  encode,
+  JWT_TYPE,
+  type Sts,
+  startSts,
+} from '../fakes/sts.ts'
 import type { Trusted } from '../fakes/verifiers/verifier.ts'
 
 /**
@@ -27,6 +36,10 @@ export interface Rotating {
   keys(tenant: number): readonly RingKey[]
   /** The JWK Set as it is served now. */
   jwks(tenant: number): { readonly kids: readonly string[]; readonly maxAgeSeconds: number }
+  /** Rotates through the admin API. @throws when it is refused. */
+  rotate(tenant: number): Promise<void>
+  /** When the next rotation by hand is allowed (milliseconds since the epoch); never while no successor is published. */
+  rotatableFrom(tenant: number): number
   /** Writes another ring into the store, behind the server's back. */
   doctor(tenant: number, change: (ring: Ring) => Ring): Promise<void>
   readonly sts: Sts
@@ -39,13 +52,25 @@ const ATTEMPTS = 20
 const nameOf = (tenant: number) => `t${tenant}`
 const audienceOf = (tenant: number) => `rolemint-${nameOf(tenant)}`
 
-/** Starts it with so many tenants; their keys are of different ages, so that rotations are spread evenly over time. */
-export async function startRotating(tenants: number): Promise<Rotating> {
+/**
+ * Starts it with so many tenants; their keys are of different ages, so that rotations are spread evenly over time. `isGuarded: false`
+ * takes away the wait between publishing a key and signing with it.
+ */
+export async function startRotating(
+  tenants: number,
+  { isGuarded = true }: { readonly isGuarded?: boolean } = {},
+): Promise<Rotating> {
   const port = await freePort()
   const trusted = Array.from({ length: tenants }, (_, tenant): Trusted => {
     const issuer = `http://127.0.0.1:${port}/${nameOf(tenant)}`
     return { issuer, jwksUri: `${issuer}/jwks`, audience: 'https://api.acme.example' }
   })
+  const keyPolicy = {
+    // The ring waits for the longest life that any configuration allows. No token of ours here lives for longer than this, and keys
+    // are to leave JWKS as early as they may.
+    longestTokenMilliseconds: ACCELERATED.ttlSeconds * 1000,
+    ...(isGuarded ? {} : { publishAheadMilliseconds: 0, skewMilliseconds: 0 }),
+  }
   const sts = await startSts({
     configure(tree) {
       const { skewSeconds, ttlSeconds, maxAgeSeconds, publishAheadSeconds } = ACCELERATED
@@ -68,11 +93,7 @@ export async function startRotating(tenants: number): Promise<Rotating> {
         trusted.map((one, index) => [nameOf(index), tenant(one, index)]),
       )
     },
-    parts: {
-      // The ring waits for the longest life that any configuration allows. No token of ours here lives for longer than this, and keys
-      // are to leave JWKS as early as they may.
-      keyPolicy: { longestTokenMilliseconds: ACCELERATED.ttlSeconds * 1000 },
-    },
+    parts: { keyPolicy },
   })
   const basic = `Basic ${Buffer.from(`${CLIENT}:${sts.clientSecret}`).toString('base64')}`
   const { stores, keys } = sts.deployment
@@ -81,7 +102,7 @@ export async function startRotating(tenants: number): Promise<Rotating> {
     trusted,
     sts,
     async exchange(tenant) {
-      const { body, text } = await ask(`${trusted[tenant]?.issuer}/token`, {
+      const answer = await ask(`${trusted[tenant]?.issuer}/token`, {
         method: 'POST',
         headers: { authorization: basic },
         body: encode({
@@ -91,11 +112,23 @@ export async function startRotating(tenants: number): Promise<Rotating> {
         }),
         signal: AbortSignal.timeout(STORE_MILLISECONDS),
       })
-      if (typeof body['access_token'] !== 'string') throw new Error(`no token: ${text}`)
-      return body['access_token']
+      const { access_token: token } = answer.body
+      if (typeof token !== 'string') throw refused(answer, sts)
+      return token
     },
     keys: (tenant) => keys.list(nameOf(tenant)),
     jwks: (tenant) => keys.jwks(nameOf(tenant)),
+    async rotate(tenant) {
+      const body = { tenant: nameOf(tenant), reason: 'as soon as it is allowed' }
+      const answer = await sts.admin('POST', '/keys/rotate', body)
+      if (answer.status !== 200) throw refused(answer, sts)
+    },
+    rotatableFrom(tenant) {
+      const { publishAheadSeconds, skewSeconds } = ACCELERATED
+      const wait = isGuarded ? (publishAheadSeconds + 2 * skewSeconds) * 1000 : 0
+      const successors = rotating.keys(tenant).filter(({ state }) => state === 'published')
+      return Math.min(...successors.map(({ publishedAt = 0 }) => publishedAt + wait))
+    },
     async doctor(tenant, change) {
       for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
         const signal = AbortSignal.timeout(STORE_MILLISECONDS)
@@ -118,6 +151,16 @@ export async function startRotating(tenants: number): Promise<Rotating> {
     await rotating.close()
     throw error
   }
+}
+
+/** What was answered, and what the log says about it. */
+function refused({ status, body }: Answer, sts: Sts): Error {
+  const { error_code: code, request_id: id } = body
+  const lines = sts
+    .logged()
+    .split('\n')
+    .filter((line) => typeof id === 'string' && line.includes(id))
+  return new Error(`${status} ${String(code)}, log: ${lines.join(' ')}`)
 }
 
 /** The ring as it would be had it come so much earlier. Nobody has fetched anything of it yet. */

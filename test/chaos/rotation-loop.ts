@@ -7,11 +7,14 @@ import { fleetParts, startFleet } from '../fakes/verifiers/fleet.ts'
 
 import { faultsOf, runRotations } from './rotations.ts'
 
+/** So many that a thousand rotations take under four minutes, and few enough that each key set is asked for again and again. */
+const MOST_TENANTS = 120
+
 const { values } = parseArgs({
   options: { rotations: { type: 'string' }, tenants: { type: 'string' } },
 })
 const rotations = Number(values.rotations ?? 1000)
-const tenants = Number(values.tenants ?? Math.min(120, Math.ceil(rotations / 4)))
+const tenants = Number(values.tenants ?? Math.min(MOST_TENANTS, rotations))
 const look = fleetParts.find()
 
 if (![rotations, tenants].every((count) => Number.isSafeInteger(count) && count >= 1)) {

@@ -28,6 +28,16 @@ suiteNeeding('rotations under load', fleetParts, (parts) => {
       )
   })
 
+  test('a key that signs right after it was published makes verifications fail', async () => {
+    const run = { tenants: 4, rotations: 12, verifiers: fleetOf(parts), log: silent }
+    const { failed } = await runRotations({ ...run, fault: 'unguarded' })
+    for (const kind of ['jose', 'PyJWT'])
+      assert.ok(
+        failed.some((one) => one.includes(kind) && one.includes('(fresh)')),
+        `${kind} noticed nothing`,
+      )
+  })
+
   test('a key that leaves the key set before its tokens have expired makes verifications fail', async () => {
     const run = { tenants: 8, rotations: 6, verifiers: fleetOf(parts), log: silent }
     const { failed } = await runRotations({ ...run, fault: 'retired-early' })

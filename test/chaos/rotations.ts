@@ -1,6 +1,7 @@
 /** Rotations under load: no token may be refused by a verifier that keeps key sets for as long as `max-age` says. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Trusted, Verifier, VerifierOptions } from '../fakes/verifiers/verifier.ts'
+import { createHandRotations } from './hand-rotations.ts'
 import { breakRing, type Fault } from './ring-faults.ts'
 import { ACCELERATED, type Rotating, startRotating } from './rotating.ts'
 import { createTrier, type Trials } from './token-trials.ts'
@@ -8,7 +9,7 @@ import { createTrier, type Trials } from './token-trials.ts'
 /** What is to be done. */
 export interface RotationRun {
   readonly tenants: number
-  /** The run ends when so many have happened, over all tenants. */
+  /** The run ends when so many have been shown to all verifiers, over all tenants. */
   readonly rotations: number
   /** Starts the verifiers for these issuers. */
   readonly verifiers: (
@@ -22,7 +23,10 @@ export interface RotationRun {
 
 /** What happened. */
 export interface RotationReport extends Trials {
+  /** Rotations after which all verifiers were shown a token of the new key, in time. */
   readonly rotations: number
+  /** Rotations after which this machine was too slow for that. */
+  readonly unseen: number
   /** Key sets fetched, by kind of verifier. */
   readonly fetchesPerVerifier: Readonly<Record<string, number>>
   readonly seconds: number
@@ -37,13 +41,12 @@ const WATCH_MILLISECONDS = 200
 const REPORT_MILLISECONDS = 10_000
 /** A run is given up when it has taken so many times what it should, and this long in any case. */
 const PATIENCE = 4
-const LEAST_PATIENCE_MILLISECONDS = 180_000
-/** Of the verifications, those that may come too late to say anything. */
-const MOST_LATE_SHARE = 0.02
+const LEAST_PATIENCE_MILLISECONDS = 120_000
 
 /** Rotates under load until `rotations` have happened, or until far more time has passed than that should take. */
 export async function runRotations(run: RotationRun): Promise<RotationReport> {
-  const rotating = await startRotating(run.tenants)
+  const isGuarded = run.fault !== 'unguarded'
+  const rotating = await startRotating(run.tenants, { isGuarded })
   try {
     const { maxAgeSeconds, skewSeconds } = ACCELERATED
     const options = { maxAgeSeconds, leewaySeconds: skewSeconds }
@@ -60,14 +63,12 @@ export async function runRotations(run: RotationRun): Promise<RotationReport> {
 
 /** Why a report is no proof; nothing when it is one. */
 export function faultsOf(report: RotationReport, rotations: number): readonly string[] {
-  const { verifications, late, failed, keys, fetchesPerVerifier } = report
+  const { verifications, failed, fetchesPerVerifier } = report
   const kinds = Object.entries(fetchesPerVerifier)
   const each = verifications / kinds.length
   const faults: (string | false)[] = [
     report.rotations < rotations && `${report.rotations} rotations of ${rotations}`,
     failed.length > 0 && `${failed.length} failures, the first: ${failed[0]}`,
-    keys < report.rotations && `${keys} keys were seen to sign after ${report.rotations} rotations`,
-    late > verifications * MOST_LATE_SHARE && `${late} of ${verifications} came too late`,
     kinds.length < 5 && `${kinds.length} kinds of verifiers`,
     ...kinds.map(
       ([kind, fetches]) =>
@@ -85,18 +86,24 @@ async function putUnderLoad(
 ): Promise<RotationReport> {
   const trier = createTrier(rotating, verifiers, log)
   // A token by each new key at once: if verifiers do not have the key, it is then that they do not.
-  const rotations = watchRotations(rotating, trier.start)
+  const rotations = watchRotations(rotating, (tenant) => trier.start(tenant))
   const breaking = fault && breakRing(fault, rotating)
-  const tell = () =>
-    log(JSON.stringify({ rotations: rotations.count(), ...counts(trier.result()) }))
+  const seen = () => [...rotations.kids].filter((kid) => trier.hasSeen(kid)).length
+  const tell = () => log(JSON.stringify({ rotations: seen(), ...counts(trier.result()) }))
   const startedAt = Date.now()
   const secondsNeeded = (wanted * ACCELERATED.rotateEverySeconds) / tenants
   const patience = Math.max(LEAST_PATIENCE_MILLISECONDS, secondsNeeded * 1000 * PATIENCE)
-  const watching = every(WATCH_MILLISECONDS, rotations.look)
+  // Every other tenant; the rest rotates by schedule.
+  const impatient = [...rotating.trusted.keys()].filter((tenant) => tenant % 2 === 1)
+  const byHand = createHandRotations(rotating, impatient, trier.refuse)
+  const watching = every(WATCH_MILLISECONDS, () => {
+    rotations.look()
+    byHand()
+  })
   const telling = every(REPORT_MILLISECONDS, tell)
 
   let exchanges = 0
-  for (let passed = 0; rotations.count() < wanted && passed < patience; ) {
+  for (let passed = 0; seen() < wanted && passed < patience; ) {
     watching(passed)
     telling(passed)
     await breaking?.(passed)
@@ -109,27 +116,28 @@ async function putUnderLoad(
   await trier.settled()
   tell()
   return {
-    rotations: rotations.count(),
+    rotations: seen(),
+    unseen: rotations.kids.size - seen(),
     ...trier.result(),
     fetchesPerVerifier: Object.fromEntries(verifiers.map((one) => [one.kind, one.fetches()])),
     seconds: Math.round((Date.now() - startedAt) / 1000),
   }
 }
 
-/** Counts rotations by looking for active keys that were not there before. */
-function watchRotations({ trusted, keys }: Rotating, rotated: (tenant: number) => void) {
+/** Notes the keys that come to sign, by looking for active keys that were not there before. */
+function watchRotations(rotating: Rotating, rotated: (tenant: number) => void) {
   const active = new Map<number, string>()
-  let count = 0
+  const kids = new Set<string>()
   return {
-    count: () => count,
-    look() {
-      for (const tenant of trusted.keys()) {
-        const kid = keys(tenant).find(({ state }) => state === 'active')?.kid
+    kids,
+    look: () => {
+      for (const tenant of rotating.trusted.keys()) {
+        const kid = rotating.keys(tenant).find(({ state }) => state === 'active')?.kid
         const before = active.get(tenant)
         if (kid === undefined || kid === before) continue
         active.set(tenant, kid)
         if (before === undefined) continue
-        count += 1
+        kids.add(kid)
         rotated(tenant)
       }
     },
@@ -146,6 +154,6 @@ function every(milliseconds: number, work: () => void): (passed: number) => void
   }
 }
 
-function counts({ failed, ...rest }: Trials) {
-  return { ...rest, failed: failed.length }
+function counts({ failed, refused, ...rest }: Trials) {
+  return { ...rest, failed: failed.length, refused: refused.length }
 }

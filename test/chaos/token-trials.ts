@@ -9,21 +9,25 @@ export interface Trials {
   readonly verifications: number
   /** Refused after `exp`, because this machine was too slow to ask in time: they say nothing, and are not in `verifications`. */
   readonly late: number
-  /** Tokens that a verifier refused, and exchanges that were refused, each with all that is known; the first thousand. */
+  /** Tokens that a verifier refused, and exchanges without a key to sign with, each with all that is known; the first thousand. */
   readonly failed: readonly string[]
-  /** Keys that signed a token which was shown. */
-  readonly keys: number
+  /** Exchanges and rotations that were refused for another reason, as on a disk that hangs: nothing was shown, so nothing failed. */
+  readonly refused: readonly string[]
 }
 
 /** Runs trials of tokens, many at a time. */
 export interface Trier {
   /** Has a token issued and shows it: at once, 1 to 2 s later, and right before its `exp`. */
   start(tenant: number): void
+  /** Notes a rotation that was refused. */
+  readonly refuse: (what: string) => void
   /** Trials under way. */
   inFlight(): number
   /** Resolves when all that were started are over. */
   settled(): Promise<unknown>
   result(): Trials
+  /** True when all verifiers were shown a token that this key signed, and answered in time. */
+  hasSeen(kid: string): boolean
 }
 
 /** One token and what it says of itself. */
@@ -39,7 +43,7 @@ interface Issued {
 
 const AGAIN_MILLISECONDS = { least: 1000, spread: 1000 }
 const BEFORE_EXP_MILLISECONDS = 700
-const MOST_FAILURES = 1000
+const MOST_NOTED = 1000
 
 /** Tries tokens of this deployment at these verifiers. Each failure is told to `log` as it happens. */
 export function createTrier(
@@ -49,27 +53,33 @@ export function createTrier(
 ): Trier {
   const tally = { tokens: 0, verifications: 0, late: 0 }
   const failed: string[] = []
+  const refused: string[] = []
   const signers = new Set<string>()
   const running = new Set<Promise<void>>()
 
-  function fail(what: string): void {
-    if (failed.length < MOST_FAILURES) failed.push(what)
+  const note = (list: string[]) => (what: string) => {
+    if (list.length < MOST_NOTED) list.push(what)
     log(what)
   }
+  const fail = note(failed)
+  const refuse = note(refused)
 
   async function show(issued: Issued, when: string): Promise<void> {
     const { issuer = '' } = rotating.trusted[issued.tenant] ?? {}
-    await Promise.all(
-      verifiers.map(async ({ kind, verify }) => {
-        const refusal = await verify(issuer, issued.token)
+    const inTime = await Promise.all(
+      verifiers.map(async (verifier) => {
+        const refusal = await verifier.verify(issuer, issued.token)
         if (refusal !== undefined && Date.now() >= issued.exp * 1000) {
           tally.late += 1
-          return
+          return false
         }
         tally.verifications += 1
-        if (refusal !== undefined) fail(describe(rotating, issued, `${kind} (${when}): ${refusal}`))
+        if (refusal !== undefined)
+          fail(describe(rotating, issued, `${verifier.kind} (${when}): ${refusal}`))
+        return true
       }),
     )
+    if (inTime.every((one) => one)) signers.add(issued.kid)
   }
 
   async function follow(tenant: number): Promise<void> {
@@ -77,12 +87,13 @@ export function createTrier(
     try {
       token = await rotating.exchange(tenant)
     } catch (error) {
-      fail(`tenant ${tenant}: the exchange failed: ${String(error)}; ${ringText(rotating, tenant)}`)
+      const what = `tenant ${tenant}: no token: ${String(error)}; ${ringText(rotating, tenant)}`
+      if (what.includes('signer_unavailable')) fail(what)
+      else refuse(what)
       return
     }
     const issued = { tenant, token, ...readToken(token), at: Date.now() }
     tally.tokens += 1
-    signers.add(issued.kid)
     await show(issued, 'fresh')
     const { least, spread } = AGAIN_MILLISECONDS
     await sleep(least + Math.random() * spread)
@@ -96,9 +107,11 @@ export function createTrier(
       const work = follow(tenant).finally(() => running.delete(work))
       running.add(work)
     },
+    refuse,
     inFlight: () => running.size,
     settled: () => Promise.all(running),
-    result: () => ({ ...tally, failed, keys: signers.size }),
+    result: () => ({ ...tally, failed, refused }),
+    hasSeen: (kid) => signers.has(kid),
   }
 }
 
