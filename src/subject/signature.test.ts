@@ -42,6 +42,21 @@ for (const alg of ALGORITHM_NAMES) {
   })
 }
 
+for (const alg of ['RS256', 'PS256'] as const) {
+  test(`${alg}: a signature without its leading zero is refused, as it is another text for the same token`, () => {
+    const pair = newTestKey(alg)
+    const key = { kid: pair.kid, alg, key: createPublicKey(pair.privateKey) }
+    for (let round = 0; ; round += 1) {
+      const input = `${INPUT}${round}`
+      const signature = signInput(alg, pair.privateKey, input)
+      if (signature[0] !== 0) continue // 255 of 256
+      assert.ok(verifySignature(key, input, signature))
+      assert.ok(!verifySignature(key, input, signature.subarray(1)))
+      break
+    }
+  })
+}
+
 for (const alg of ['ES256', 'ES384', 'ES512'] as const) {
   test(`${alg}: r and s of zero, n and above are refused, and so is DER`, () => {
     const order = SIGNATURE_ALGORITHMS[alg].order

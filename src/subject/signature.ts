@@ -76,6 +76,9 @@ export function verifySignature(
     return der !== undefined && verify(hash, input, key.key, der)
   }
   if (kty === 'OKP') return signature.length === 64 && verify(null, input, key.key, signature)
+  // RFC 8017 §8.1.2, §8.2.2: exactly as long as the modulus. OpenSSL also takes one that lost its leading zeros.
+  const bits = key.key.asymmetricKeyDetails?.modulusLength ?? 0
+  if (signature.length !== Math.ceil(bits / 8)) return false
   const padding =
     saltBytes === undefined
       ? { padding: constants.RSA_PKCS1_PADDING }
