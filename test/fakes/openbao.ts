@@ -2,7 +2,15 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -42,8 +50,8 @@ export interface OpenBao {
   kill(): Promise<void>
   /** Starts it again on the same data and unseals it. */
   restart(): Promise<void>
-  /** SIGSTOP: connections are taken and nothing answers. */
-  stop(): void
+  /** SIGSTOP: connections are taken and nothing answers. Resolves when every thread has stopped. */
+  stop(): Promise<void>
   cont(): void
   seal(): Promise<void>
   unseal(): Promise<void>
@@ -122,7 +130,7 @@ export async function startOpenBao(options: OpenBaoOptions = {}): Promise<OpenBa
         child = await launch()
         await unseal()
       },
-      stop: () => void child.kill('SIGSTOP'),
+      stop: () => stopped(child),
       cont: () => void child.kill('SIGCONT'),
       seal: async () => void (await admin('POST', 'sys/seal')),
       async close() {
@@ -135,6 +143,13 @@ export async function startOpenBao(options: OpenBaoOptions = {}): Promise<OpenBa
     rmSync(folder, { recursive: true, force: true })
     throw error
   }
+}
+
+async function stopped(child: ChildProcess): Promise<void> {
+  child.kill('SIGSTOP')
+  const tasks = `/proc/${child.pid}/task`
+  const isStopped = (task: string) => / T /.test(readFileSync(`${tasks}/${task}/stat`, 'utf8'))
+  while (!readdirSync(tasks).every(isStopped)) await setTimeout(5)
 }
 
 async function launchServer(binary: string, folder: string, addr: string): Promise<ChildProcess> {

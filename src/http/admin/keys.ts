@@ -144,10 +144,7 @@ function rotateRoute({ keys, tenants }: KeyRouteDeps): AdminRoute {
     async handle({ body, operator, requestId, signal }) {
       const tenant = tenantNamed(tenants, body.tenant)
       const order = { reason: body.reason, by: operator.by, traceId: requestId }
-      const report = await keys
-        .rotate(tenant, body.alg, order, signal)
-        .catch((error: unknown) => Promise.reject(ringRefusal(error)))
-      return ringBody(tenant.name, report)
+      return ringBody(tenant.name, await done(keys.rotate(tenant, body.alg, order, signal)))
     },
   })
 }
@@ -173,16 +170,23 @@ function changeRoute(
     async handle({ params, body, operator, requestId, signal }) {
       const tenant = tenantNamed(tenants, body.tenant)
       const order = { reason: body.reason, by: operator.by, traceId: requestId }
-      const report = await keys
-        .change(tenant, action, params['kid'] ?? '', order, signal)
-        .catch((error: unknown) => Promise.reject(ringRefusal(error)))
-      return ringBody(tenant.name, report)
+      const kid = params['kid'] ?? ''
+      return ringBody(tenant.name, await done(keys.change(tenant, action, kid, order, signal)))
     },
   })
 }
 
-/** A ring that does not allow a change is no bug: the operator is told what stands in the way. */
-function ringRefusal(error: unknown): unknown {
+/**
+ * A ring that does not allow a change is no bug: the operator is told what stands in the way. Nor is a store that does not answer.
+ */
+function done(change: Promise<RingReport>): Promise<RingReport> {
+  return change.catch((error: unknown) => {
+    const told = ringRefusal(error)
+    return told === undefined ? fromStore(Promise.reject(error)) : Promise.reject(told)
+  })
+}
+
+function ringRefusal(error: unknown): Error | undefined {
   if (error instanceof PrivateHalfError) {
     // Its message names key and store, which is for the log.
     return new Refusal('signer_unavailable', 'The private half of a key could not be loaded.', {
@@ -190,7 +194,7 @@ function ringRefusal(error: unknown): unknown {
       retryAfterSeconds: 5,
     })
   }
-  if (!(error instanceof RingError)) return error
+  if (!(error instanceof RingError)) return undefined
   if (error.reason === 'algorithm_not_in_ring')
     return new Refusal('malformed_request', error.message, { param: 'alg', cause: error })
   const code = error.reason === 'kid_unknown' ? 'not_found' : 'conflict'

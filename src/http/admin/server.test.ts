@@ -361,6 +361,7 @@ suite('keys', () => {
     for (const [error, status] of [
       [new RingError('algorithm_not_in_ring', 'The ring has no RS256 key.'), 400],
       [new Refusal('ledger_unavailable', 'x'), 503],
+      [new Error('the store gave no answer'), 503],
     ] as const) {
       const { post } = listening({
         keys: adminKeys({ rotate: () => Promise.reject(error) }),
