@@ -1,7 +1,7 @@
 import { attempt, type Bench, expectedRate, note } from './bench.ts'
 import type { CryptoBound } from './crypto-bound.ts'
 import type { LoadResult } from './load.ts'
-import { fillFor, type ScenarioId, saturate } from './scenario.ts'
+import { fillFor, type ScenarioId, saturate, WARM_TOKENS } from './scenario.ts'
 
 /** A run at saturation; with the cold exchange also the crypto bound around it, CPU microseconds of verify + sign. */
 export interface RoundRun extends LoadResult {
@@ -10,6 +10,7 @@ export interface RoundRun extends LoadResult {
 }
 
 const BOUND_SECONDS = 0.4
+const WARMING_SECONDS = 120
 
 /** Lets every server see its users once and compile what is hot, and learns how fast each is. Nothing here counts. */
 export async function warmUp(bench: Bench): Promise<void> {
@@ -52,8 +53,8 @@ function measureRun(bench: Bench, id: ScenarioId, round: number): Promise<RoundR
     const { windowSeconds } = bench.effort
     await fillFor(scenario, expectedRate(bench, id), windowSeconds)
     if (scenario.warm) {
-      // A cache that keeps tokens from their second sight on is warm only after two passes through the list.
-      await saturate(generator, scenario, windowSeconds)
+      // A cache that keeps tokens from their second sight on is warm only after two passes through the list, however long they take.
+      await saturate(generator, scenario, WARMING_SECONDS, { limit: 2 * WARM_TOKENS })
     }
     const isBounded = !scenario.warm && id.includes('exchange')
     const before = isBounded ? await askBound(bench) : undefined

@@ -38,8 +38,8 @@ export const SCENARIO_IDS = [
 /** Name of a scenario. `memory` is rolemint without a durable ledger. */
 export type ScenarioId = (typeof SCENARIO_IDS)[number]
 
-/** What fits every verified-token cache. */
-const WARM_TOKENS = 2000
+/** Tokens of a warm list: what fits every verified-token cache. */
+export const WARM_TOKENS = 2000
 const SATURATING_CONNECTIONS = 32
 const OPEN_CONNECTIONS = 256
 const FILL_SECONDS = 120

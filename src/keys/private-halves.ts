@@ -83,6 +83,8 @@ const FORGOTTEN_MILLISECONDS = 7 * 86_400_000
 /** What this process has done for one tenant, by kid. */
 interface Held {
   readonly loaded: Set<string>
+  /** Never to be loaded again. */
+  readonly killed: Set<string>
   /** When to take a key out of the signer (milliseconds since the epoch). */
   readonly leaving: Map<string, number>
   readonly destroyed: Set<string>
@@ -151,6 +153,8 @@ export function createPrivateHalves({ custody, clock, log }: PrivateHalvesDeps):
           await custody.load(tenant, key, signal)
           held.loaded.add(key.kid)
           held.reported.delete(key.kid)
+          // A store may take its time: the kill that was heard of meanwhile found nothing to drop.
+          if (held.killed.has(key.kid)) unload(tenant, key.kid, held)
         } catch (cause) {
           const err = new PrivateHalfError(tenant, key, cause)
           failures.push(err)
@@ -164,8 +168,11 @@ export function createPrivateHalves({ custody, clock, log }: PrivateHalvesDeps):
 
     dropKilled(tenant, ring) {
       const held = heldBy(tenant)
-      for (const { kid, state } of ring.keys)
-        if (state === 'compromised' && held.loaded.has(kid)) unload(tenant, kid, held)
+      for (const { kid, state } of ring.keys) {
+        if (state !== 'compromised') continue
+        held.killed.add(kid)
+        if (held.loaded.has(kid)) unload(tenant, kid, held)
+      }
     },
 
     async destroySpent(tenant, ring, signal) {
@@ -185,7 +192,13 @@ export function createPrivateHalves({ custody, clock, log }: PrivateHalvesDeps):
 }
 
 function newHeld(): Held {
-  return { loaded: new Set(), leaving: new Map(), destroyed: new Set(), reported: new Set() }
+  return {
+    loaded: new Set(),
+    killed: new Set(),
+    leaving: new Map(),
+    destroyed: new Set(),
+    reported: new Set(),
+  }
 }
 
 function reportOnce(held: Held, kid: string, report: () => void): void {

@@ -89,7 +89,17 @@ export const REACH: Readonly<Record<Layer, Reach>> = {
   },
   compose: {
     // The composition root is in several files, each for a part of the house.
-    values: ['lib', 'observe', 'resilience', 'room', 'flow', 'config', 'http', 'adapters', 'compose'],
+    values: [
+      'lib',
+      'observe',
+      'resilience',
+      'room',
+      'flow',
+      'config',
+      'http',
+      'adapters',
+      'compose',
+    ],
   },
   // The entry hands the commands the real files and the real terminal.
   main: { values: ['lib', 'config', 'cli', 'compose'] },

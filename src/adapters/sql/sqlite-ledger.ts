@@ -164,7 +164,7 @@ const DIGEST_BYTES = 32
  */
 function createRecentDigests() {
   const digests = Buffer.alloc(RECENT * DIGEST_BYTES)
-  const tenants = new Array<string | undefined>(RECENT).fill(undefined)
+  const tenants = Array.from<string | undefined>({ length: RECENT })
   const placeOf = (digest: Buffer) => digest.readUInt16LE(0) % RECENT
 
   return {
