@@ -80,34 +80,23 @@ const FIT: { readonly [what in Step['what']]?: readonly KeyState[] } = {
 }
 
 function apply(ring: Ring, step: Step, now: number, serial: number): Ring {
-  const fit = step.wild
-    ? ring.keys
-    : ring.keys.filter(({ state }) => FIT[step.what]?.includes(state))
-  const chosen = fit.at(-1 - (step.which % Math.max(1, fit.length)))?.kid ?? 'none'
+  const { what, alg, which, wild, reuseKid } = step
+  const fit = wild ? ring.keys : ring.keys.filter(({ state }) => FIT[what]?.includes(state))
+  const chosen = fit.at(-1 - (which % Math.max(1, fit.length)))?.kid ?? 'none'
   const change = { now, by: 'ada', reason: 'test' }
-  const fresh: NewKey = {
-    kid: step.reuseKid ? (ring.keys.at(0)?.kid ?? 'none') : `k${serial}`,
-    alg: step.alg,
-    publicJwk: { kty: 'EC', crv: 'P-256', x: `x${serial}`, y: 'y' },
+  const kid = reuseKid ? (ring.keys.at(0)?.kid ?? 'none') : `k${serial}`
+  const fresh: NewKey = { kid, alg, publicJwk: { kty: 'EC', crv: 'P-256', x: kid, y: 'y' } }
+  const changes: Record<Step['what'], () => Ring> = {
+    stage: () => stage(ring, [fresh], change),
+    publish: () => publish(ring, chosen, POLICY, change),
+    discard: () => discard(ring, chosen, change),
+    rotate: () => rotate(ring, [alg], POLICY, change),
+    promote: () => promote(ring, chosen, POLICY, change),
+    retire: () => retire(ring, chosen, POLICY, change),
+    kill: () => kill(ring, chosen, POLICY, change),
+    advance: () => advance(ring, POLICY, now),
   }
-  switch (step.what) {
-    case 'stage':
-      return stage(ring, [fresh], change)
-    case 'publish':
-      return publish(ring, chosen, POLICY, change)
-    case 'discard':
-      return discard(ring, chosen, change)
-    case 'rotate':
-      return rotate(ring, [step.alg], POLICY, change)
-    case 'promote':
-      return promote(ring, chosen, POLICY, change)
-    case 'retire':
-      return retire(ring, chosen, POLICY, change)
-    case 'kill':
-      return kill(ring, chosen, POLICY, change)
-    case 'advance':
-      return advance(ring, POLICY, now)
-  }
+  return changes[what]()
 }
 
 /** The ways a key may go. */
