@@ -78,7 +78,7 @@ export interface PrivateHalvesDeps {
 const UNDER_WAY_MILLISECONDS = 10_000
 
 /** After this a retired key was destroyed long ago, and a process that starts does not ask for it again. */
-const FORGOTTEN_MILLISECONDS = 7 * 86_400_000
+const FORGOTTEN_MILLISECONDS = 90 * 86_400_000
 
 /** What this process has done for one tenant, by kid. */
 interface Held {

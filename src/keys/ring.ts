@@ -115,7 +115,7 @@ export function retirableFrom({ signUntil = 0 }: RingKey, policy: RingPolicy): n
 }
 
 /** Long after this the private half of a key that was given up is destroyed on every replica. */
-const FORGET_MILLISECONDS = 7 * 86_400_000
+const FORGET_MILLISECONDS = 90 * 86_400_000
 
 /** A key that was given up before it was public leaves no trace: a key store that fails for weeks must not fill the ring. */
 function isForgotten({ state, publishedAt, retiredAt = 0 }: RingKey, now: number): boolean {

@@ -217,8 +217,9 @@ export function createTenantRing(
     const ring = view?.ring
     if (!ring) return
     const now = clock.now()
+    const patience = STAGED_MILLISECONDS + 2 * policy().skewMilliseconds
     const left = ring.keys.filter(
-      ({ state, createdAt }) => state === 'staged' && createdAt + STAGED_MILLISECONDS <= now,
+      ({ state, createdAt }) => state === 'staged' && createdAt + patience <= now,
     )
     const missing = missingKeys(ring, algorithms, policy(), now)
     const due = advance(ring, policy(), now) !== ring
