@@ -311,4 +311,3 @@ test('a key that was given up before it was public leaves the ring after ninety 
   assert.deepEqual(kidsAt(90 * DAY - 1), ['1', '2', '3', '4'])
   assert.deepEqual(kidsAt(90 * DAY), ['1', '2', '3'])
 })
-})
