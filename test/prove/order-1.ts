@@ -72,7 +72,7 @@ function benchRow({ json, quick }: ProofContext, id: string): Verdict {
   const quickSlack = id.includes('p99') ? QUICK_TAIL_SLACK : QUICK_SLACK
   const slack = quick ? quickSlack : 1
   const shown = `${Number(row.figure.toPrecision(3))} ${row.unit}`.trim()
-  const { least = 0, most = Infinity } = limit
+  const { least = -Infinity, most = Infinity } = limit
   return {
     ok: row.figure * slack >= least && row.figure <= most * slack,
     figure: `${shown} (${quick ? 'sample; promised ' : ''}at ${limit.least === undefined ? `most ${most}` : `least ${least}`})`,
