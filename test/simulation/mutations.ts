@@ -199,7 +199,7 @@ export const MUTATIONS: readonly Mutation[] = [
     plants: [
       {
         file: 'tenant-ring.ts',
-        from: 'createdAt + STAGED_MILLISECONDS <= now',
+        from: 'createdAt + patience <= now',
         to: 'createdAt + 1e15 <= now',
       },
     ],
