@@ -1,4 +1,7 @@
-/** `npm run bench [-- --quick] [-- --json]`: rolemint against its own limits and its peer, as ratios of one run. */
+/**
+ * `npm run bench [-- --quick] [-- --json]`: rolemint against its own limits and its peer, as ratios of one run. `-- --transit` measures only what
+ * signing by Transit costs.
+ */
 import { execFileSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
@@ -34,7 +37,11 @@ const QUICK: Effort = {
 }
 
 const { values } = parseArgs({
-  options: { quick: { type: 'boolean' }, json: { type: 'boolean' } },
+  options: {
+    quick: { type: 'boolean' },
+    json: { type: 'boolean' },
+    transit: { type: 'boolean' },
+  },
 })
 const say = (text: string) => console.error(`… ${text}`)
 // Here too and not only before `npm run bench`: an old build is never measured.
@@ -45,15 +52,14 @@ if (pinned) execFileSync('taskset', ['-acp', `${GENERATOR_CORE}`, `${process.pid
 const loadBefore = loadavg()[0] ?? NaN
 const folder = makeBenchFolder()
 try {
-  const measured = await runContest(values.quick ? QUICK : FULL, {
-    folder,
-    pinned,
-    say,
-  })
+  const effort = values.quick ? QUICK : FULL
+  const measured = values.transit ? undefined : await runContest(effort, { folder, pinned, say })
   say('signatures by Transit')
   const transit = await measureTransit(values.quick ? 100 : 500)
-  const rows = [...rowsOf(measured), ...transitRows(transit)]
-  console.log(values.json ? toJson(rows, measured) : toTable(rows, figuresOf(measured)))
+  const rows = [...(measured ? rowsOf(measured) : []), ...transitRows(transit)]
+  console.log(
+    values.json ? toJson(rows, measured) : toTable(rows, measured ? figuresOf(measured) : []),
+  )
   process.exitCode = rows.every(({ ok }) => ok) ? 0 : 1
 } finally {
   rmSync(folder, { recursive: true, force: true })
@@ -92,7 +98,7 @@ function machineLine(): string {
   )
 }
 
-function toJson(rows: readonly Row[], measured: Measurements): string {
+function toJson(rows: readonly Row[], measured: Measurements | undefined): string {
   const machine = {
     node: process.version,
     openssl: process.versions.openssl,
@@ -101,6 +107,7 @@ function toJson(rows: readonly Row[], measured: Measurements): string {
     pinned,
     loadBefore,
   }
+  if (!measured) return JSON.stringify({ machine, rows }, undefined, 2)
   const { runs, missing, ...others } = measured
   const raw = { ...others, runs: Object.fromEntries(runs), missing: Object.fromEntries(missing) }
   return JSON.stringify({ machine, rows, measured: raw }, undefined, 2)

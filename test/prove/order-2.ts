@@ -136,7 +136,8 @@ export const proofs: readonly Proof[] = [
     id: '2.bench-transit',
     what: 'the bench shows what signing by Transit costs beside signing here',
     run(context) {
-      const command = ['node', 'bench/main.ts', '--json', ...(context.quick ? ['--quick'] : [])]
+      const quick = context.quick ? ['--quick'] : []
+      const command = ['node', 'bench/main.ts', '--transit', '--json', ...quick]
       const answer = context.json(command, 40 * MINUTE)
       const { rows } = answer as {
         rows: readonly { id: string; figure?: number; detail: string }[]
