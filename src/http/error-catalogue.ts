@@ -256,7 +256,7 @@ export const ERROR_CATALOGUE = {
     title: 'State does not allow the change',
     meaning: 'The change was not made, because of what is there now.',
     cause:
-      'A rotation before the next key was published long enough, or another operator who was faster.',
+      'A rotation, promotion or retirement of a key that comes too early, a key in another state, or another operator who was faster.',
     mend: 'Read the state again; the description says from when on the change is possible.',
   },
   admin_unauthenticated: {
