@@ -167,6 +167,8 @@ export function composeKeys(ground: KeyGround): KeyHouse {
       await cutoffs.refresh(signal)
       await keys.open(tenants, signal)
       await transitions.flush(signal)
+      // A gauge that was never set says 0, and somebody would be woken for a store that is well.
+      await watch(tenants, signal)
     },
   }
 }
@@ -196,11 +198,12 @@ export function keySettings(
 }
 
 /** What is known of the verifiers of a tenant. */
-function consumerReports({ config, clock, stores }: KeyGround, keys: Keys, census: Census) {
+function consumerReports({ config, clock, log, stores }: KeyGround, keys: Keys, census: Census) {
   const { jwksMaxAgeSeconds, jwksStaleIfErrorSeconds } = config.keys
   const kept = (jwksMaxAgeSeconds + jwksStaleIfErrorSeconds) * 1000
   const consumers = async (tenant: Tenant, signal: AbortSignal) => {
-    await census.flush(signal)
+    // The latest fetches belong in the answer; a store that takes no writes must not keep operators from reading.
+    await census.flush(signal).catch((err: unknown) => log.warn({ err }, 'census not written'))
     const fetches = await stores.consumers.list(tenant.name, signal)
     const ring = { version: 0, keys: keys.list(tenant.name) }
     return censusOf(ring, tenant.consumers, fetches, kept, clock.now())

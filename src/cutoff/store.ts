@@ -1,4 +1,4 @@
-/** What a cut-off rule may name. `kid` came with order 2; the other kinds follow. */
+/** What a cut-off rule may name: so far a signing key, by its kid. */
 export const CUTOFF_KINDS = ['kid'] as const
 
 /** What a cut-off rule names. */

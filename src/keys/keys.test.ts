@@ -666,3 +666,29 @@ test('before its ring was read a tenant has no key, no JWKS and no rotation', as
   await assert.rejects(keys.rotate('acme', 'all', BY, signal()), unavailable)
   await assert.rejects(keys.verificationKey('acme', 'kid'), unavailable)
 })
+
+test('an operator who goes away while a rotation reads the ring takes no answer of others along', async () => {
+  const state = shared()
+  const { load } = state.ringStore
+  let hangs = false
+  const ringStore: RingStore = {
+    ...state.ringStore,
+    load: (tenant, given) =>
+      hangs
+        ? new Promise((resolve, reject) => {
+            if (given.aborted) reject(new Error('given up'))
+            given.addEventListener('abort', () => reject(new Error('given up')))
+            setTimeout(() => resolve(load(tenant, given)), 100)
+          })
+        : load(tenant, given),
+  }
+  const keys = replica({ ...state, ringStore })
+  await keys.open(['acme'], signal())
+  hangs = true
+  const operator = new AbortController()
+  const rotation = keys.rotate('acme', 'all', BY, operator.signal)
+  const asked = keys.verificationKey('acme', 'unknown')
+  operator.abort()
+  await assert.rejects(rotation)
+  assert.equal(await asked, undefined)
+})

@@ -43,7 +43,8 @@ function setUp({ signsByStore = false } = {}) {
     unload: (_tenant, kid) => void calls.push(`unload ${kid}`),
     destroy: (_tenant, { kid }) => did(`destroy ${kid}`),
   }
-  const log = { error: (_fields: object, line: string) => void logged.push(line) }
+  const line = (_fields: object, text: string) => void logged.push(text)
+  const log = { error: line, warn: line }
   const halves = createPrivateHalves({
     custody,
     clock: { now: () => now },
@@ -72,6 +73,15 @@ test('of several keys to be made all are made or none is left', async () => {
   on.call = failing('make EdDSA')
   await assert.rejects(halves.make('acme', ['ES256', 'EdDSA', 'PS256'], signal()), /down/)
   assert.deepEqual(taken().slice(3), ['forget ES256', 'forget PS256'])
+})
+
+test('a key that was made for nothing and cannot be deleted is named in the log, as no ring names it', async () => {
+  const { halves, on, logged } = setUp()
+  const [made] = await halves.make('acme', ['ES256'], signal())
+  on.call = failing('forget ES256')
+  await made?.forget(signal())
+  assert.equal(logged.length, 1)
+  assert.match(logged[0] ?? '', /a key that no ring names was left behind/)
 })
 
 test('the signer gets the keys that sign and will sign, each once, and no other', async () => {

@@ -27,7 +27,7 @@ export interface MadeKey {
   readonly key: NewKey
   /** Puts the private half into safe keeping: durable on resolve. When it rejects, it may have been kept all the same. */
   keep(signal: AbortSignal): Promise<void>
-  /** Wipes it. A failure leaves behind a key that no ring names. */
+  /** Wipes it. A failure leaves behind a key that no ring names, and is logged. */
   forget(signal: AbortSignal): Promise<void>
 }
 
@@ -129,6 +129,18 @@ export function createPrivateHalves({ custody, clock, log }: PrivateHalvesDeps):
     }
   }
 
+  /** A remote signer may keep what could not be deleted, and no ring names it: the log has to. */
+  function told(tenant: string, made: MadeKey): MadeKey {
+    return {
+      ...made,
+      forget: (signal) =>
+        made.forget(signal).catch((err: unknown) => {
+          const { kid, handle } = made.key
+          log?.warn({ tenant, kid, handle, err }, 'a key that no ring names was left behind')
+        }),
+    }
+  }
+
   return {
     check: (signal) => custody.check(signal),
 
@@ -137,7 +149,9 @@ export function createPrivateHalves({ custody, clock, log }: PrivateHalvesDeps):
         algorithms.map((alg) => custody.make(tenant, alg, signal)),
       )
       const failed = made.find((one) => one.status === 'rejected')
-      const keys = made.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+      const keys = made.flatMap((one) =>
+        one.status === 'fulfilled' ? [told(tenant, one.value)] : [],
+      )
       if (!failed) return keys
       await Promise.allSettled(keys.map((key) => key.forget(signal)))
       throw failed.reason

@@ -4,7 +4,6 @@ import type { LedgerEntry } from '../audit/ledger.ts'
 import type { NewCutoff } from '../cutoff/store.ts'
 import { createSystemRandom } from '../lib/id.ts'
 import { isRefusal } from '../lib/refusal.ts'
-import type { Keys } from './keys.ts'
 import { createRecordedKeys } from './recorded.ts'
 import type { Ring, RingKey } from './ring.ts'
 import { RingError } from './ring-error.ts'
@@ -54,7 +53,7 @@ function recording() {
       if (action === 'kill') world.ring = { version: 2, keys: [killed, aKey('k2', 'active')] }
       return Promise.resolve()
     },
-  } as unknown as Keys
+  }
   const recorded = createRecordedKeys({
     keys,
     rings: {

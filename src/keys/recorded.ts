@@ -31,7 +31,7 @@ export interface RingReport {
 
 /** What a recorded change is made with. */
 export interface RecordedKeysDeps {
-  readonly keys: Keys
+  readonly keys: Pick<Keys, 'list' | 'rotate' | 'change'>
   readonly rings: RingStore
   readonly usage: Pick<UsageStore, 'list'>
   readonly ledger: Pick<Ledger, 'append'>

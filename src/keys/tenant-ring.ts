@@ -262,7 +262,8 @@ export function createTenantRing(
     changedBy: ChangedBy,
     signal: AbortSignal,
   ): Promise<void> {
-    await reread(signal)
+    // Not the shared read: whoever asks for a rotation may go away, and must not take the answer of others along.
+    await adopt(await read(signal), signal)
     const before = view?.ring ?? EMPTY_RING
     const algorithms = which === 'all' ? algorithmsOf(before) : [which]
     await exclusive(async () => {

@@ -91,3 +91,17 @@ test('a key store that stops answering is one error line and a gauge at 0, and o
     'key store answers again',
   ])
 })
+
+test('after the kill of the only key of an algorithm its gauges fall to zero instead of staying as they were', async () => {
+  const activatedAt = NOW - DAY
+  const keys = [aKey('now', 'active', { activatedAt, signUntil: activatedAt + 31 * DAY })]
+  const { gauges, look } = watched(keys)
+  await look()
+  keys[0] = aKey('now', 'compromised', { activatedAt, signUntil: activatedAt + 31 * DAY })
+  await look()
+  assert.deepEqual(gauges.at(-1), [
+    'acme',
+    'ES256',
+    { successors: 0, signsForSeconds: 0, overdueSeconds: 0 },
+  ])
+})

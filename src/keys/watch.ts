@@ -4,7 +4,7 @@ import type { KeyRingFacts } from '../observe/metrics.ts'
 import type { Keys } from './keys.ts'
 import type { SigningAlgorithm } from './options.ts'
 import type { Custody } from './private-halves.ts'
-import { dueFrom, publishedKeys, type Ring, type RingPolicy } from './ring.ts'
+import { activeKey, dueFrom, publishedKeys, type Ring, type RingPolicy } from './ring.ts'
 
 /** What {@link createKeyWatch} needs. */
 export interface KeyWatchDeps {
@@ -29,12 +29,14 @@ export function createKeyWatch(deps: KeyWatchDeps, policy: () => RingPolicy) {
   return async (tenants: Iterable<string>, signal: AbortSignal): Promise<void> => {
     for (const tenant of tenants) {
       const ring: Ring = { version: 0, keys: keys.list(tenant) }
-      for (const key of ring.keys) {
-        if (key.state !== 'active') continue
-        metrics.keyRing(tenant, key.alg, {
-          successors: publishedKeys(ring, key.alg).length,
-          signsForSeconds: seconds((key.signUntil ?? 0) - clock.now()),
-          overdueSeconds: seconds(clock.now() - dueFrom(key, policy())),
+      const signed = ring.keys.filter(({ activatedAt }) => activatedAt !== undefined)
+      for (const alg of new Set(signed.map((key) => key.alg))) {
+        // Also of an algorithm that nothing signs for any more: its gauges must not go on saying what was true before the kill.
+        const active = activeKey(ring, alg)
+        metrics.keyRing(tenant, alg, {
+          successors: publishedKeys(ring, alg).length,
+          signsForSeconds: active ? seconds((active.signUntil ?? 0) - clock.now()) : 0,
+          overdueSeconds: active ? seconds(clock.now() - dueFrom(active, policy())) : 0,
         })
       }
     }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { describe, test } from 'node:test'
+import { describe } from 'node:test'
 import type { AdminTokenRecord, AdminTokenStore } from '../../src/http/admin-tokens.ts'
+import { promiseOn } from './fixture.ts'
 
 /** An admin token store to test, fresh and empty. */
 export interface AdminTokenStoreFixture {
@@ -26,19 +27,7 @@ export function adminTokenStoreContract(
   name: string,
   open: () => Promise<AdminTokenStoreFixture>,
 ): void {
-  const promise = (
-    sentence: string,
-    check: (fixture: AdminTokenStoreFixture) => Promise<void>,
-  ): void => {
-    test(sentence, async () => {
-      const fixture = await open()
-      try {
-        await check(fixture)
-      } finally {
-        await fixture.close()
-      }
-    })
-  }
+  const promise = promiseOn(open)
 
   describe(`admin token store: ${name}`, () => {
     promise('a record added by another process is found', async ({ tokens, second }) => {

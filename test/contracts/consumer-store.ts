@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import { describe, test } from 'node:test'
+import { describe } from 'node:test'
 import type { ConsumerFetch, ConsumerStore } from '../../src/keys/store.ts'
+import { promiseOn } from './fixture.ts'
 
 /** A consumer store to test, fresh and empty. */
 export interface ConsumerStoreFixture {
@@ -32,19 +33,7 @@ export function consumerStoreContract(
   name: string,
   open: () => Promise<ConsumerStoreFixture>,
 ): void {
-  const promise = (
-    sentence: string,
-    check: (fixture: ConsumerStoreFixture) => Promise<void>,
-  ): void => {
-    test(sentence, async () => {
-      const fixture = await open()
-      try {
-        await check(fixture)
-      } finally {
-        await fixture.close()
-      }
-    })
-  }
+  const promise = promiseOn(open)
 
   describe(`consumer store: ${name}`, () => {
     promise('fetches of one key set add up over instances, and widen its time', async (f) => {

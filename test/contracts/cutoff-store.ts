@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { describe, test } from 'node:test'
+import { describe } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import type { CutoffRule, CutoffStore, NewCutoff } from '../../src/cutoff/store.ts'
+import { promiseOn } from './fixture.ts'
 
 /** A cut-off store to test, fresh and empty. */
 export interface CutoffStoreFixture {
@@ -67,19 +68,7 @@ const seqs = (rules: readonly CutoffRule[]) => rules.map(({ seq }) => seq).toSor
 
 /** What every cut-off store promises; `open` gives a fresh one for each test. */
 export function cutoffStoreContract(name: string, open: () => Promise<CutoffStoreFixture>): void {
-  const promise = (
-    sentence: string,
-    check: (fixture: CutoffStoreFixture) => Promise<void>,
-  ): void => {
-    test(sentence, async () => {
-      const fixture = await open()
-      try {
-        await check(fixture)
-      } finally {
-        await fixture.close()
-      }
-    })
-  }
+  const promise = promiseOn(open)
 
   describe(`cut-off store: ${name}`, () => {
     promise('rules are numbered from 1 over all tenants and instances', async (fixture) => {

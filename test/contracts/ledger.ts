@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { describe, test } from 'node:test'
+import { describe } from 'node:test'
 import type { Claim, Ledger, LedgerEntry } from '../../src/audit/ledger.ts'
+import { promiseOn } from './fixture.ts'
 
 /** A ledger to test, fresh and empty. */
 export interface LedgerFixture {
@@ -56,17 +57,7 @@ export const pin = (key: string, owner: string): Claim => ({
 
 /** What every ledger promises; `open` gives a fresh one for each test. */
 export function ledgerContract(name: string, open: () => Promise<LedgerFixture>): void {
-  const promise = (sentence: string, check: (fixture: LedgerFixture) => Promise<void>): void => {
-    test(sentence, async () => {
-      const fixture = await open()
-      try {
-        fixture.setTime(START)
-        await check(fixture)
-      } finally {
-        await fixture.close()
-      }
-    })
-  }
+  const promise = promiseOn(open)
 
   describe(`ledger: ${name}`, () => {
     entryPromises(promise)

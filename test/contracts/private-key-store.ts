@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
-import { describe, test } from 'node:test'
+import { describe } from 'node:test'
 import type { PrivateKeyStore } from '../../src/keys/store.ts'
 import { Secret } from '../../src/lib/secret.ts'
+import { promiseOn } from './fixture.ts'
 
 /** A private key store to test, fresh and empty. */
 export interface PrivateKeyStoreFixture {
@@ -26,19 +27,7 @@ export function privateKeyStoreContract(
   name: string,
   open: () => Promise<PrivateKeyStoreFixture>,
 ): void {
-  const promise = (
-    sentence: string,
-    check: (fixture: PrivateKeyStoreFixture) => Promise<void>,
-  ): void => {
-    test(sentence, async () => {
-      const fixture = await open()
-      try {
-        await check(fixture)
-      } finally {
-        await fixture.close()
-      }
-    })
-  }
+  const promise = promiseOn(open)
 
   describe(`private key store: ${name}`, () => {
     promise('a key comes back byte for byte, at every instance', async ({ keys, second }) => {

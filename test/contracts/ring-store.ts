@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { describe, test } from 'node:test'
+import { describe } from 'node:test'
 import type { Ring } from '../../src/keys/ring.ts'
 import type { RingStore } from '../../src/keys/store.ts'
+import { promiseOn } from './fixture.ts'
 
 /** A ring store to test, fresh and empty. */
 export interface RingStoreFixture {
@@ -35,16 +36,7 @@ function ring(version: number, reason = 'test'): Ring {
 
 /** What every ring store promises; `open` gives a fresh one for each test. */
 export function ringStoreContract(name: string, open: () => Promise<RingStoreFixture>): void {
-  const promise = (sentence: string, check: (fixture: RingStoreFixture) => Promise<void>): void => {
-    test(sentence, async () => {
-      const fixture = await open()
-      try {
-        await check(fixture)
-      } finally {
-        await fixture.close()
-      }
-    })
-  }
+  const promise = promiseOn(open)
 
   describe(`ring store: ${name}`, () => {
     promise('the ring of a tenant is undefined until one is written', async ({ rings, second }) => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import { describe, test } from 'node:test'
+import { describe } from 'node:test'
 import type { KeyUsage, UsageStore } from '../../src/keys/store.ts'
+import { promiseOn } from './fixture.ts'
 
 /** A usage store to test, fresh and empty. */
 export interface UsageStoreFixture {
@@ -27,19 +28,7 @@ async function listed(store: UsageStore, tenant = 'acme'): Promise<readonly KeyU
 
 /** What every usage store promises; `open` gives a fresh one for each test. */
 export function usageStoreContract(name: string, open: () => Promise<UsageStoreFixture>): void {
-  const promise = (
-    sentence: string,
-    check: (fixture: UsageStoreFixture) => Promise<void>,
-  ): void => {
-    test(sentence, async () => {
-      const fixture = await open()
-      try {
-        await check(fixture)
-      } finally {
-        await fixture.close()
-      }
-    })
-  }
+  const promise = promiseOn(open)
 
   describe(`usage store: ${name}`, () => {
     promise('signatures add up over reports and instances, each key alone', async (fixture) => {

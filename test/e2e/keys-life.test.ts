@@ -234,3 +234,29 @@ describe('changes by hand wait as the schedule does', () => {
     assert.ok(entries.every(({ action = '' }) => !action.includes('retired')))
   })
 })
+
+describe('what an operator sees at three in the morning', () => {
+  let sts: Sts
+  before(async () => {
+    sts = await startSts({
+      configure: (config) => {
+        at(config, 'tenants.acme')['consumers'] = { 'orders-api': {} }
+      },
+    })
+  })
+  after(() => sts.close())
+
+  test('the gauge of the key store is right from the first scrape on: 0 would wake somebody for nothing', async () => {
+    const { text } = await ask(`${sts.adminUrl}/metrics`)
+    assert.match(text, /^rolemint_key_store_up 1$/m)
+    assert.match(text, /^rolemint_key_successors\{tenant="acme",alg="ES256"\} 1$/m)
+  })
+
+  test('keys and consumers can be read while the store takes no writes', async () => {
+    const { consumers } = sts.deployment.stores
+    await jwksKids(sts, '?consumer=orders-api')
+    Object.assign(consumers, { add: () => Promise.reject(new Error('disk full')) })
+    for (const path of ['/keys?tenant=acme', '/keys/consumers?tenant=acme'])
+      assert.equal((await sts.admin('GET', path)).status, 200, path)
+  })
+})

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
-import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose'
+import { createRemoteJWKSet, jwtVerify } from 'jose'
 import { type OpenBao, openbao, startOpenBao } from '../fakes/openbao.ts'
 import { API, ask, EXCHANGE, ISSUER, JWT_TYPE, type Sts, startSts } from '../fakes/sts.ts'
 import { suiteNeeding } from '../skip.ts'
@@ -43,8 +43,9 @@ const form = (sts: Sts, audience = API) => ({
 })
 
 async function verified(sts: Sts, token: string, audience: string): Promise<void> {
-  const jwks = (await ask(`${sts.url}/jwks`)).body as unknown as JSONWebKeySet
-  await jwtVerify(token, createLocalJWKSet(jwks), { issuer: ISSUER, audience })
+  // Fetched anew for each token: what it must verify with is what the server publishes now.
+  const keys = createRemoteJWKSet(new URL(`${sts.url}/jwks`))
+  await jwtVerify(token, keys, { issuer: ISSUER, audience })
 }
 
 suiteNeeding('a deployment that signs by Transit', openbao, () => {
