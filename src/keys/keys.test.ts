@@ -669,7 +669,7 @@ test('before its ring was read a tenant has no key, no JWKS and no rotation', as
 
 test('an operator who goes away while a rotation reads the ring takes no answer of others along', async () => {
   const state = shared()
-  const { load } = state.ringStore
+  const load: RingStore['load'] = (tenant, given) => state.ringStore.load(tenant, given)
   let hangs = false
   const ringStore: RingStore = {
     ...state.ringStore,
