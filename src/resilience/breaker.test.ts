@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Breaker, BreakerOpen, createBreaker } from './breaker.ts'
+import { createBreakerWindow } from './breaker-window.ts'
 
 class Down extends Error {}
 
@@ -139,4 +140,111 @@ test('setting the wall clock back does not keep it open', async (t) => {
   t.mock.method(Date, 'now', () => 0)
   pass(5000)
   assert.equal(await breaker.run(well), 'well')
+})
+
+function createWindowWorld() {
+  let milliseconds = 0
+  const clock = { now: () => milliseconds }
+  const states: string[] = []
+  const window = createBreakerWindow(
+    { clock },
+    { calls: 20, ageMilliseconds: 60_000, leastCalls: 4, failureShare: 0.5, slowShare: 0.75 },
+  )
+  const breaker = createBreaker(
+    { clock },
+    {
+      failures: window,
+      openMilliseconds: 5000,
+      isFailure: (error) => error instanceof Down,
+      slowMilliseconds: () => 600,
+      changed: (state) => states.push(state),
+    },
+  )
+  const pass = (more: number) => {
+    milliseconds += more
+  }
+  const slowly = () => {
+    pass(600)
+    return well()
+  }
+  return { breaker, window, states, pass, slowly }
+}
+
+test('a share of failures opens it, whatever came in between', async () => {
+  const { breaker } = createWindowWorld()
+  for (const work of [down, well, down, well]) await breaker.run(work).catch(() => undefined)
+  assert.equal(breaker.state, 'closed') // looked at only when a call is bad
+  await fail(breaker, 1)
+  assert.equal(breaker.state, 'open')
+})
+
+test('calls that succeed too slowly open it, and their results are still given', async () => {
+  const { breaker, slowly } = createWindowWorld()
+  for (let time = 0; time < 4; time += 1) assert.equal(await breaker.run(slowly), 'well')
+  await assert.rejects(breaker.run(well), isOpen(5))
+})
+
+test('a probe that succeeds slowly opens it again; one that is quick closes it and forgets the past', async () => {
+  const { breaker, window, pass, slowly } = createWindowWorld()
+  await fail(breaker, 4)
+  pass(5000)
+  assert.equal(await breaker.run(slowly), 'well')
+  assert.equal(breaker.state, 'open')
+  pass(5000)
+  assert.equal(await breaker.run(well), 'well')
+  assert.deepEqual([breaker.state, window.counts().failures], ['closed', 0])
+})
+
+test('held open it lets nothing through, however long ago that was', async () => {
+  const { breaker, pass, states } = createWindowWorld()
+  breaker.holdOpen()
+  breaker.holdOpen()
+  for (let hour = 0; hour < 3; hour += 1) {
+    pass(3_600_000)
+    await assert.rejects(breaker.run(well), isOpen(30))
+  }
+  breaker.reset()
+  assert.equal(await breaker.run(well), 'well')
+  assert.deepEqual(states, ['held-open', 'closed'])
+})
+
+test('held open wins over a probe under way, whatever becomes of it', async () => {
+  for (const end of [well, down]) {
+    const { breaker, pass } = createWindowWorld()
+    await fail(breaker, 4)
+    pass(5000)
+    const held = Promise.withResolvers<string>()
+    const probe = breaker.run(() => held.promise)
+    breaker.holdOpen()
+    held.resolve(end())
+    await probe.catch(() => undefined)
+    assert.equal(breaker.state, 'held-open')
+    await assert.rejects(breaker.run(well), isOpen(30))
+  }
+})
+
+test('a reset closes it from any state, and tells of nothing but that', async () => {
+  for (const failures of [0, 4]) {
+    const { breaker, window, states } = createWindowWorld()
+    await fail(breaker, failures)
+    breaker.reset()
+    assert.deepEqual([breaker.state, window.counts().calls], ['closed', 0])
+    assert.deepEqual(states, failures === 0 ? [] : ['open', 'closed'])
+    await breaker.run(well)
+  }
+  const row = createWorld()
+  await fail(row.breaker, 2)
+  row.breaker.reset()
+  await fail(row.breaker, 2)
+  assert.equal(row.breaker.state, 'closed')
+})
+
+test('calls from before a reset count for nothing after it', async () => {
+  const { breaker, window } = createWindowWorld()
+  const held = Promise.withResolvers<string>()
+  const early = Array.from({ length: 10 }, () => breaker.run(() => held.promise))
+  breaker.reset()
+  held.reject(new Down())
+  await Promise.allSettled(early)
+  assert.deepEqual([breaker.state, window.counts().calls], ['closed', 0])
 })

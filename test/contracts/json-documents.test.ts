@@ -4,6 +4,8 @@ import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
+import { createEgress, EgressRefused } from '../../src/adapters/http/egress.ts'
+import { HttpFailure, judgeHttp } from '../../src/adapters/http/http-failure.ts'
 import { createHttpJsonDocuments } from '../../src/adapters/http/json-documents.ts'
 import {
   type JsonDocumentsUnderTest,
@@ -125,6 +127,61 @@ test('http: credentials in a URL are refused, and none are sent', () =>
     await documents.fetch(url, soon())
     assert.equal(headers[0]?.authorization, undefined)
     assert.equal(headers[0]?.cookie, undefined)
+  }))
+
+test('http: a failure tells whether asking again may help, and when', () =>
+  withHttp(async ({ documents, publish }) => {
+    const judged = async (publication: Publication) => {
+      const failure: unknown = await documents
+        .fetch(publish('/keys', publication), soon())
+        .catch((error: unknown) => error)
+      assert.ok(failure instanceof HttpFailure)
+      return judgeHttp(failure)
+    }
+    const headers = { ...JSON_TYPE, 'retry-after': '3' }
+    assert.deepEqual(await judged({ status: 503, headers }), {
+      kind: 'failure',
+      retryable: true,
+      retryAfterMilliseconds: 3000,
+      summary: 'answered with status 503',
+    })
+    assert.equal((await judged({ status: 404, headers: JSON_TYPE })).kind, 'answer')
+    assert.equal((await judged({ headers: JSON_TYPE, body: '<html>' })).kind, 'failure')
+    assert.equal((await judged({ body: '{}' })).kind, 'failure')
+  }))
+
+test('http: a host that is gone, and an answer that breaks off, may be asked again', async () => {
+  const server = createServer((_, response) => {
+    response.writeHead(200, { ...JSON_TYPE, 'content-length': '9' })
+    response.write('{', () => response.destroy())
+  })
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const documents = createHttpJsonDocuments({ allowHttp: true })
+  const judged = () => documents.fetch(`http://127.0.0.1:${port}/`, soon()).catch(judgeHttp)
+  const breaksOff = await judged()
+  await new Promise((resolve) => void server.close(resolve))
+  for (const verdict of [breaksOff, await judged()])
+    assert.deepEqual(verdict, { kind: 'failure', retryable: true })
+  await documents.close()
+})
+
+test('http: a document inside the network is asked for only where that is listed (SSRF)', () =>
+  withHttp(async ({ publish, asked }) => {
+    const url = publish('/keys', { headers: JSON_TYPE, body: '{}' })
+    const strict = createHttpJsonDocuments(
+      { allowHttp: true },
+      { egress: createEgress({ allow: [], allowLoopback: false }) },
+    )
+    await assert.rejects(strict.fetch(url, soon()), EgressRefused)
+    assert.deepEqual(asked, [])
+    await strict.close()
+    const listed = createHttpJsonDocuments(
+      { allowHttp: true },
+      { egress: createEgress({ allow: ['127.0.0.1'], allowLoopback: false }) },
+    )
+    assert.ok(await listed.fetch(url, soon()))
+    await listed.close()
   }))
 
 test('http: closing the adapter ends requests under way', () =>

@@ -24,7 +24,7 @@ interface TransitSignerDeps {
   readonly random: Random
   readonly log?: Log | undefined
   /** Left out: one that opens after five batches in a row without an answer, for five seconds. */
-  readonly breaker?: Breaker
+  readonly breaker?: Pick<Breaker, 'run' | 'retryAfterSeconds'>
 }
 
 /** Where the keys are, and how long a signature may take. */
