@@ -56,8 +56,10 @@ function setUp() {
     },
   }
   const verified: string[] = []
+  const failed: PresentedCredentials[] = []
   const authenticate = createClientAuthentication(
     {
+      failed: (_tenant, credentials) => void failed.push(credentials),
       clock,
       publicKeys: createPublicKeys({ documents, clock }),
       parseAssertion: (token) => parseCompactJws(token, { tokenBytes: 16_384 }),
@@ -72,7 +74,7 @@ function setUp() {
   )
   const ask = (credentials: PresentedCredentials, subjectToken?: Secret) =>
     authenticate(tenant, credentials, subjectToken, new AbortController().signal)
-  return { key, first, second, tenant, clock, fetched, verified, ask }
+  return { key, first, second, tenant, clock, fetched, verified, failed, ask }
 }
 
 /** An assertion that is right but for what the test changes; an undefined claim is left out. */
@@ -167,6 +169,16 @@ test('a wrong secret, an unknown client, a disabled one and one of another metho
   await assertNotAuthenticated(ask({ basic: { id: 'nobody', secret } }), /unknown client/)
   await assertNotAuthenticated(ask({ basic: { id: 'web-off', secret } }), /web-off is disabled/)
   await assertNotAuthenticated(ask({ basic: { id: 'batch', secret } }), /uses private_key_jwt/)
+})
+
+test('whoever listens for failures hears of each failed authentication, and of nothing else', async () => {
+  const { ask, first, failed } = setUp()
+  const wrong = { basic: { id: 'web', secret: new Secret('guess') }, from: '192.0.2.1' }
+  await assertNotAuthenticated(ask(wrong))
+  await assertNotAuthenticated(ask({ assertion: new Secret('..'), assertionType: JWT_BEARER }))
+  await ask({ basic: { id: 'web', secret: first.secret } })
+  await refusalOf(ask({ ...wrong, clientSecret: new Secret('two methods') }))
+  assert.deepEqual([failed.length, failed[0]], [2, wrong])
 })
 
 test("the filler that an unknown client is compared with is nobody's secret", async () => {
@@ -394,7 +406,10 @@ test('a bug met on the way is a bug, not a failed authentication', async () => {
   const authenticate = createClientAuthentication(
     {
       clock: { now: () => NOW * 1000 },
-      publicKeys: { keyFor: () => Promise.reject(new TypeError('a bug')) },
+      publicKeys: {
+        keyFor: () => Promise.reject(new TypeError('a bug')),
+        replacementFor: () => Promise.resolve(undefined),
+      },
       parseAssertion: (token) => parseCompactJws(token, { tokenBytes: 16_384 }),
       verifySignature,
       algorithms: ALGORITHM_NAMES,

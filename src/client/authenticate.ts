@@ -1,6 +1,7 @@
-import { Refusal } from '../lib/refusal.ts'
+import { isRefusal, Refusal } from '../lib/refusal.ts'
 import type { Secret } from '../lib/secret.ts'
 import type { TokenLimits } from '../subject/options.ts'
+import type { Tenant } from '../tenant/tenant.ts'
 import type { AuthenticateClient, PresentedCredentials } from './credentials.ts'
 import { checkClientSecret } from './methods/client-secret.ts'
 import {
@@ -11,7 +12,10 @@ import {
 import { identifyPublicClient, type PresenterPeek } from './methods/public.ts'
 
 /** What authenticating clients needs. */
-export type ClientAuthenticationDeps = AssertionDeps & PresenterPeek
+export interface ClientAuthenticationDeps extends AssertionDeps, PresenterPeek {
+  /** Told of each request whose client did not prove who it is. */
+  readonly failed?: (tenant: Tenant, credentials: PresentedCredentials) => void
+}
 
 /** The one method a request uses, with what that method needs. */
 type Attempt =
@@ -31,13 +35,18 @@ export function createClientAuthentication(
   const checkAssertion = createAssertionCheck(deps, limits)
   return async (tenant, credentials, subjectToken, signal) => {
     const attempt = chooseMethod(credentials)
-    if (attempt.method === 'private_key_jwt')
-      return { ...(await checkAssertion(tenant, attempt, signal)), method: attempt.method }
-    const client =
-      attempt.method === 'public'
-        ? identifyPublicClient(deps, tenant, attempt.clientId, subjectToken)
-        : checkClientSecret(tenant.clients.get(attempt.id), attempt.secret)
-    return { client, method: attempt.method, claims: [] }
+    try {
+      if (attempt.method === 'private_key_jwt')
+        return { ...(await checkAssertion(tenant, attempt, signal)), method: attempt.method }
+      const client =
+        attempt.method === 'public'
+          ? identifyPublicClient(deps, tenant, attempt.clientId, subjectToken)
+          : checkClientSecret(tenant.clients.get(attempt.id), attempt.secret)
+      return { client, method: attempt.method, claims: [] }
+    } catch (error) {
+      if (isRefusal(error, 'client_auth_failed')) deps.failed?.(tenant, credentials)
+      throw error
+    }
   }
 }
 

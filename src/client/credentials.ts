@@ -15,6 +15,8 @@ export interface PresentedCredentials {
   readonly assertion?: Secret
   /** `client_assertion_type` parameter. */
   readonly assertionType?: string
+  /** Network address that the request came from, as far as it can be believed; absent when that is not known. */
+  readonly from?: string
 }
 
 /** A client that proved who it is. */

@@ -44,6 +44,7 @@ export function checkClaims(payload: Claims, idp: Idp, moment: Moment): CheckedC
     )
   }
   for (const name of idp.requiredClaims) {
+    if (isLeftOut(payload, name)) throw leftOut(name)
     if (payload[name] === undefined || payload[name] === null) throw missing(name)
   }
   return { sub, aud, exp, iat }
@@ -102,6 +103,42 @@ export function wrongType(name: string, expected: string): Refusal {
   return new Refusal(
     'malformed_token',
     `The claim ${printable(name)} of the token was not ${expected}.`,
+  )
+}
+
+/** Claims that are named but not carried are noted up to this number and length; more are of no interest. */
+const MOST_LEFT_OUT = 8
+const LONGEST_CLAIM_NAME = 64
+
+/**
+ * Claims that the issuer left out of the token because they were too large, and only said where to ask for them: distributed claims
+ * (OpenID Connect Core §5.6.2), which is what Entra does to users in more than 200 groups, or its `hasgroups`.
+ *
+ * That a claim is left out says nothing about what is in it; above all not that it is empty. What somebody may do is read from
+ * entitlement sources alone here, so it costs nobody a role; but it is noted, for the operator who wonders where the groups are.
+ */
+export function leftOutClaims(payload: Claims): readonly string[] {
+  const named = namedElsewhere(payload)
+  const names = Object.keys(named).filter(({ length }) => length <= LONGEST_CLAIM_NAME)
+  if (payload['hasgroups'] === true && !names.includes('groups')) names.unshift('groups')
+  return names.slice(0, MOST_LEFT_OUT)
+}
+
+/** True also where a part of the claim is carried: a part of a list is not the list. */
+function isLeftOut(payload: Claims, name: string): boolean {
+  if (name === 'groups' && payload['hasgroups'] === true) return true
+  return Object.hasOwn(namedElsewhere(payload), name)
+}
+
+function namedElsewhere(payload: Claims): object {
+  const names = payload['_claim_names']
+  return typeof names === 'object' && names !== null && !Array.isArray(names) ? names : {}
+}
+
+function leftOut(name: string): Refusal {
+  return new Refusal(
+    'missing_claim',
+    `The identity provider left the claim ${printable(name)} out of the token because it was too large (overage). Have it send fewer values.`,
   )
 }
 

@@ -3,7 +3,7 @@ import type { Claim } from '../audit/ledger.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { ActorEvidence, SubjectEvidence } from '../policy/decision.ts'
 import type { Tenant } from '../tenant/tenant.ts'
-import { type CheckedClaims, isNumericDate, wrongType } from './claims.ts'
+import { type CheckedClaims, isNumericDate, leftOutClaims, wrongType } from './claims.ts'
 import { readAct, readMayAct } from './delegation.ts'
 import type { Claims } from './jws.ts'
 import type { Idp } from './options.ts'
@@ -22,6 +22,7 @@ export function idpSubject(
   payload: Claims,
 ): SubjectEvidence {
   const { user, upn } = readUserName(payload, sub, idp)
+  const leftOut = leftOutClaims(payload)
   return {
     idp: idp.name,
     sub: idp.subjectPrefix + sub,
@@ -31,6 +32,7 @@ export function idpSubject(
     issuedAt: iat,
     expiresAt: exp,
     ...statements(payload),
+    ...(leftOut.length === 0 ? {} : { leftOut }),
   }
 }
 

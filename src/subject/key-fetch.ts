@@ -1,83 +1,103 @@
 import type { Clock } from '../lib/clock.ts'
-import { Refusal } from '../lib/refusal.ts'
-import { isJsonObject } from '../lib/strict-json.ts'
-import { waitUnder, withDeadline } from '../resilience/deadline.ts'
-import { type AdmittedKeys, admitKeys } from './key-gate.ts'
-import type { JsonDocuments, VerificationKey } from './keys.ts'
-import type { AlgorithmName, KeySource } from './options.ts'
-
-/** Where a failing or odd key source is told to the operator; a pino logger fits. */
-export interface KeyFetchLog {
-  warn(fields: Readonly<Record<string, unknown>>, message: string): void
-}
+import { isRefusal, Refusal } from '../lib/refusal.ts'
+import { waitUnder } from '../resilience/deadline.ts'
+import { UpstreamRefused } from '../resilience/upstream.ts'
+import { isWithin, type KeyLog, type KeySetReader, type ReadSet } from './key-read.ts'
+import type { VerificationKey } from './keys.ts'
 
 /** The keys of one source, fetched when needed and kept for a while. */
 export interface KeyFetch {
   /**
-   * What `pick` finds in the keys of the source; undefined when the source, read recently, has nothing that fits.
-   * @throws {Refusal} `idp_keys_unavailable` when the source cannot be read and no usable copy has it.
+   * The key of this name; undefined when the source, read recently, has none.
+   * @throws {Refusal} `idp_keys_unavailable` when the source cannot be read and no usable copy has the key; the reason of `signal`
+   *   when that is a refusal and fires first.
    */
-  find(
-    pick: (keys: AdmittedKeys) => VerificationKey | undefined,
+  find(kid: string, signal: AbortSignal): Promise<VerificationKey | undefined>
+  /**
+   * The key that took the place of `refuted`, under which a signature did not verify: an issuer may use a kid again. Undefined when it is
+   * still the one, or gone, or the source may not be asked now.
+   * @throws the reason of `signal` when that is a refusal and fires first.
+   */
+  findOther(
+    kid: string,
+    refuted: VerificationKey,
     signal: AbortSignal,
   ): Promise<VerificationKey | undefined>
 }
 
-interface Copy {
-  readonly keys: AdmittedKeys
-  readonly readAt: number
-  /** Milliseconds for which it is fresh. */
-  readonly life: number
+interface Copy extends ReadSet {
+  readonly byKid: ReadonlyMap<string, VerificationKey>
 }
 
 const SECOND = 1000
-const DEFAULT_LIFE = 600 * SECOND
-const LEAST_LIFE = 60 * SECOND
-const MOST_LIFE = 24 * 3600 * SECOND
+/** A copy past its life by no more than this serves at once and is read anew behind the answer; an older one is read first. */
+const REVALIDATE = 60 * SECOND
 /** How long after its freshness ended a copy still serves when the source cannot be read. */
 const STALE_IF_ERROR = 24 * 3600 * SECOND
-/** At most one reading in this time because of unknown key ids: they cost an attacker nothing (corpus row 29). */
-const UNKNOWN_KID_COOLDOWN = 30 * SECOND
+/**
+ * At most one reading in this time because of what a token says: unknown key ids and wrong signatures cost an attacker nothing (corpus row
+ * 29). Whoever sends them without end keeps it running, and a key published meanwhile is found by the next reading, so at most this much later.
+ */
+const COOLDOWN = 10 * SECOND
 /** No new attempt for so long after one that failed. */
 const FAILURE_BACKOFF = 5 * SECOND
+/** A kid that a reading did not bring causes no other one for so long; its token may have been faster than the publication of its key. */
+const ABSENT_LIFE = 120 * SECOND
+/** Kids remembered as absent. They are chosen by attackers, so they are few and short; more only cost readings that the cooldown bounds. */
+const MOST_ABSENT = 256
+const LONGEST_ABSENT = 128
+/** Callers that may wait for one reading. */
+const MOST_WAITING = 1000
 
 interface KeyFetchDeps {
-  readonly documents: JsonDocuments
+  readonly reader: KeySetReader
   readonly clock: Clock
-  readonly log?: KeyFetchLog
+  readonly log?: KeyLog | undefined
+  /** What the source is called in the log. */
+  readonly place: string
 }
 
-/** Fetches and keeps the keys of one source: one reading at a time, shared by all who wait. */
-export function createKeyFetch(
-  { documents, clock, log }: KeyFetchDeps,
-  source: Exclude<KeySource, { kind: 'inline' }>,
-  algorithms: readonly AlgorithmName[],
-  timeoutMilliseconds: number,
-): KeyFetch {
+/** Keeps the keys of one source: one reading at a time, shared by all who wait. */
+export function createKeyFetch({ reader, clock, log, place }: KeyFetchDeps): KeyFetch {
   let copy: Copy | undefined
-  let failedAt: number | undefined
-  let failure: unknown
+  let last: { readonly at: number; readonly error: unknown } | undefined
   let reading: Promise<void> | undefined
+  let restoring: Promise<void> | undefined
+  let waiting = 0
+  let warnedOf = ''
+  const absent = new Map<string, number>()
+
+  /** The new set replaces the old one whole: a key that is not in it is gone (never merged, or a withdrawn key would live on). */
+  function adopt(set: ReadSet): void {
+    const before = copy?.byKid
+    const byKid = new Map<string, VerificationKey>()
+    for (const key of set.admitted.keys) {
+      if (key.kid === undefined) continue
+      // The same key stays the same object: tokens verified by it are remembered by that object, and forged kids that cause readings
+      // would otherwise make every good token be verified again.
+      const known = before?.get(key.kid)
+      byKid.set(key.kid, known && isSameKey(known, key) ? known : key)
+    }
+    copy = { ...set, byKid }
+    absent.clear()
+    const rejections = JSON.stringify(set.admitted.rejections)
+    if (rejections !== '[]' && rejections !== warnedOf)
+      log?.warn(
+        { source: place, rejections: set.admitted.rejections },
+        'keys of a source were left out',
+      )
+    warnedOf = rejections
+  }
 
   async function read(): Promise<void> {
     try {
-      // A deadline of its own: the reading serves everyone, so the first caller's patience must not decide.
-      const { keys, maxAgeSeconds } = await withDeadline(timeoutMilliseconds, (signal) =>
-        readKeys(documents, source, algorithms, signal),
-      )
-      const life = maxAgeSeconds === undefined ? DEFAULT_LIFE : maxAgeSeconds * SECOND
-      copy = { keys, readAt: clock.now(), life: Math.min(Math.max(life, LEAST_LIFE), MOST_LIFE) }
-      failedAt = undefined
-      if (keys.rejections.length > 0)
-        log?.warn(
-          { source: place(source), rejections: keys.rejections },
-          'keys of a source were left out',
-        )
+      const hasGoodCopy = (usable(clock.now())?.byKid.size ?? 0) > 0
+      adopt(await reader.read(hasGoodCopy))
+      last = { at: clock.now(), error: undefined }
     } catch (error) {
-      failedAt = clock.now()
-      failure = error
+      last = { at: clock.now(), error }
       log?.warn(
-        { source: place(source), err: error, hasCopy: copy !== undefined },
+        { source: place, err: error, hasCopy: copy !== undefined },
         'a key source could not be read',
       )
     }
@@ -91,114 +111,113 @@ export function createKeyFetch(
     return reading
   }
 
-  const backsOff = (now: number): boolean =>
-    failedAt !== undefined && isWithin(now, failedAt, FAILURE_BACKOFF)
+  async function restore(): Promise<void> {
+    const kept = await reader.restore()
+    if (kept !== undefined && copy === undefined) adopt(kept)
+  }
+
+  const isFailing = (): boolean => last?.error !== undefined
+
+  const hasRested = (now: number, milliseconds: number): boolean =>
+    last === undefined || !isWithin(now, last.at, milliseconds)
 
   /** The copy as far as it may be used now: fresh, or stale while the source cannot be read. */
   function usable(now: number): Copy | undefined {
     return copy !== undefined && now < copy.readAt + copy.life + STALE_IF_ERROR ? copy : undefined
   }
 
+  /** Waits for the reading, but no longer than this caller may. @throws {Refusal} when it had to give up. */
+  async function awaitReading(signal: AbortSignal): Promise<void> {
+    if (waiting >= MOST_WAITING) throw unavailable(new Error('too many callers wait for the keys'))
+    waiting += 1
+    try {
+      await waitUnder(refresh(), signal)
+    } catch (error) {
+      throw isRefusal(error) ? error : unavailable(error)
+    } finally {
+      waiting -= 1
+    }
+  }
+
+  function isAbsent(kid: string, now: number): boolean {
+    const since = absent.get(kid)
+    return since !== undefined && isWithin(now, since, ABSENT_LIFE)
+  }
+
+  function noteAbsent(kid: string): void {
+    reader.missed()
+    if (kid.length > LONGEST_ABSENT) return
+    absent.delete(kid)
+    absent.set(kid, clock.now())
+    const [oldest] = absent.keys()
+    if (absent.size > MOST_ABSENT && oldest !== undefined) absent.delete(oldest)
+  }
+
+  /** Whether a copy past its life may answer without a reading before the answer: not after hours in which nobody asked its source. */
+  function servesAtOnce(current: Copy, now: number): boolean {
+    return (
+      isWithin(now, current.readAt, current.life + REVALIDATE) ||
+      (isFailing() && !hasRested(now, REVALIDATE))
+    )
+  }
+
   return {
-    async find(pick, signal) {
+    async find(kid, signal) {
+      if (copy === undefined) await waitUnder((restoring ??= restore()), signal).catch(giveUp)
       const now = clock.now()
       const current = usable(now)
-      const found = current && pick(current.keys)
-      if (current && isWithin(now, current.readAt, current.life)) {
-        if (found) return found
-        if (isWithin(now, current.readAt, UNKNOWN_KID_COOLDOWN)) return undefined
-      } else if (found && failedAt !== undefined) {
-        // The source failed last time: its stale copy serves at once, and one caller in a while tries again behind it.
-        if (!backsOff(now)) void refresh()
+      const found = current?.byKid.get(kid)
+      const isFresh = current !== undefined && isFreshAt(current, now)
+      if (found && isFresh) return found
+      if (found && current && servesAtOnce(current, now)) {
+        if (hasRested(now, FAILURE_BACKOFF)) void refresh()
         return found
       }
-      if (!backsOff(now) && !(await isSettled(refresh(), signal))) {
-        // This caller may wait no longer. A key of the expired copy is still a key: the source is too slow, which is an error.
-        if (found) return found
-        throw unavailable(signal.reason)
+      if (isFresh && !isFailing() && isAbsent(kid, now)) return undefined
+      const rest = isFresh ? COOLDOWN : FAILURE_BACKOFF
+      const reads = reading !== undefined || hasRested(now, rest)
+      if (reads) await awaitReading(signal)
+      const after = usable(clock.now())
+      const key = after?.byKid.get(kid)
+      if (key) return key
+      if (after === undefined || isFailing() || last === undefined) throw unavailable(last?.error)
+      if (reads) noteAbsent(kid)
+      return undefined
+    },
+
+    async findOther(kid, refuted, signal) {
+      const now = clock.now()
+      if (copy?.byKid.get(kid) === refuted) {
+        if (reading === undefined && !hasRested(now, COOLDOWN)) return undefined
+        if (waiting >= MOST_WAITING) return undefined
+        await awaitReading(signal)
       }
-      if (failedAt === undefined && copy !== undefined) return pick(copy.keys)
-      const stale = usable(clock.now())
-      const fallback = stale && pick(stale.keys)
-      if (fallback) return fallback
-      throw unavailable(failure)
+      const key = usable(clock.now())?.byKid.get(kid)
+      return key === refuted ? undefined : key
     },
   }
 }
 
-async function readKeys(
-  documents: JsonDocuments,
-  source: Exclude<KeySource, { kind: 'inline' }>,
-  algorithms: readonly AlgorithmName[],
-  signal: AbortSignal,
-): Promise<{ keys: AdmittedKeys; maxAgeSeconds: number | undefined }> {
-  if (source.kind === 'jwksUri') {
-    const { document, maxAgeSeconds } = await documents.fetch(source.uri, signal)
-    return { keys: admitKeys(document, algorithms), maxAgeSeconds }
-  }
-  // OpenID Connect Discovery 1.0 §4: a slash at the end of the issuer is left out before the suffix.
-  const base = source.issuer.endsWith('/') ? source.issuer.slice(0, -1) : source.issuer
-  const metadata = (await documents.fetch(`${base}/.well-known/openid-configuration`, signal))
-    .document
-  if (!isJsonObject(metadata)) throw new Error('the discovery document is not a JSON object')
-  // §4.3: a document that speaks for another issuer must not hand us keys (mix-up).
-  if (metadata['issuer'] !== source.issuer)
-    throw new Error('the discovery document names another issuer')
-  const { document, maxAgeSeconds } = await documents.fetch(
-    jwksUri(metadata, source.issuer),
-    signal,
-  )
-  return { keys: admitKeys(document, advertised(metadata, algorithms)), maxAgeSeconds }
+/** What a disk remembers is never fresh: whatever it says is read anew as soon as the source answers. */
+function isFreshAt({ readAt, life, isRestored }: ReadSet, now: number): boolean {
+  return !isRestored && isWithin(now, readAt, life)
 }
 
-function jwksUri(metadata: Readonly<Record<string, unknown>>, issuer: string): string {
-  const uri = metadata['jwks_uri']
-  if (typeof uri !== 'string' || !URL.canParse(uri))
-    throw new Error('the discovery document has no jwks_uri')
-  const { protocol, username, password } = new URL(uri)
-  const allowed = protocol === 'https:' || (protocol === 'http:' && issuer.startsWith('http://'))
-  if (!allowed || username !== '' || password !== '')
-    throw new Error('the jwks_uri of the discovery document is no plain https URL')
-  return uri
+function isSameKey(one: VerificationKey, other: VerificationKey): boolean {
+  return one.alg === other.alg && one.key.equals(other.key)
 }
 
-/**
- * Our allow-list with what the issuer says it signs with first, so that a key without `alg` is pinned to what its issuer uses: many
- * publish RSA keys without one, which fit RS256 and PS256 alike. The list itself neither grows nor shrinks.
- */
-function advertised(
-  metadata: Readonly<Record<string, unknown>>,
-  algorithms: readonly AlgorithmName[],
-): readonly AlgorithmName[] {
-  const named = metadata['id_token_signing_alg_values_supported']
-  if (!Array.isArray(named)) return algorithms
-  const rank = (alg: AlgorithmName): number => (named.includes(alg) ? 0 : 1)
-  return algorithms.toSorted((one, other) => rank(one) - rank(other))
-}
-
-function place(source: Exclude<KeySource, { kind: 'inline' }>): string {
-  return source.kind === 'discovery' ? source.issuer : source.uri
-}
-
-/** True in the given time after `since`; false also before it, so that a clock set back never freezes a wait. */
-function isWithin(now: number, since: number, milliseconds: number): boolean {
-  return now >= since && now < since + milliseconds
-}
-
-/** Waits for a shared reading, but no longer than this caller may; false when it had to give up. */
-async function isSettled(reading: Promise<void>, signal: AbortSignal): Promise<boolean> {
-  try {
-    await waitUnder(reading, signal)
-    return true
-  } catch {
-    return false
-  }
+function giveUp(reason: unknown): never {
+  throw isRefusal(reason) ? reason : unavailable(reason)
 }
 
 function unavailable(cause: unknown): Refusal {
+  const backoff = FAILURE_BACKOFF / SECOND
+  const retryAfterSeconds =
+    cause instanceof UpstreamRefused ? Math.max(backoff, cause.retryAfterSeconds) : backoff
   return new Refusal(
     'idp_keys_unavailable',
     'The keys of the issuer could not be fetched. Try again in a few seconds.',
-    { cause, retryAfterSeconds: 5 },
+    { cause, retryAfterSeconds },
   )
 }

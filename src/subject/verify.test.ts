@@ -225,7 +225,7 @@ test('a token seen before is not verified again, yet its times and its presenter
   await refuses(subject(text), 'expired')
 })
 
-test('a token verified by a key that was withdrawn since is refused', async () => {
+test('a token verified by a key whose kid was given to another since is refused as soon as the set was read anew', async () => {
   const { subject, token, clock, serve } = createSubjectWorld()
   const text = token({ exp: START + 3000 })
   await subject(text)
@@ -234,7 +234,58 @@ test('a token verified by a key that was withdrawn since is refused', async () =
   await subject(text)
   serve(jwksOf(newTestKey('ES256', 'idp-1')))
   clock.time += 1000
+  // Its life is over: it serves once more, and the reading goes on behind the answer.
+  await subject(text)
+  await new Promise((resolve) => setImmediate(resolve))
   await refuses(subject(text), 'invalid_signature')
+})
+
+test('the first token of a key that took over a kid is accepted, and those of the former key are refused, remembered or not', async () => {
+  const { subject, token, claims, clock, serve, documents } = createSubjectWorld()
+  const remembered = token()
+  for (let sight = 0; sight < 3; sight++) await subject(remembered)
+  const successor = newTestKey('ES256', 'idp-1')
+  serve(jwksOf(successor))
+  clock.time += 10_000
+  const before = documents.asked.length
+  const fresh = mint({ key: successor, payload: claims({ jti: 'fresh' }) })
+  const [one, two] = await Promise.all([subject(fresh), subject(fresh)])
+  assert.equal(one.evidence.sub, two.evidence.sub)
+  assert.equal(documents.asked.length, before + 1)
+  await refuses(subject(remembered), 'invalid_signature')
+  await refuses(subject(token({ jti: 'never seen' })), 'invalid_signature')
+  await subject(fresh)
+})
+
+test('forgeries under a known kid, of whatever signature, are refused and cause one reading in ten seconds', async () => {
+  const { subject, token, claims, clock, documents } = createSubjectWorld()
+  await subject(token())
+  const attacker = newTestKey('ES256', 'idp-1')
+  const before = documents.asked.length
+  for (let second = 0; second < 30; second++) {
+    clock.time += 1000
+    for (let n = 0; n < 20; n++)
+      await refuses(
+        subject(mint({ key: attacker, payload: claims({ jti: `${second}-${n}` }) })),
+        'invalid_signature',
+      )
+    await subject(token({ jti: `good-${second}` }))
+  }
+  assert.equal(documents.asked.length - before, 3)
+})
+
+test('a reading that a forgery caused does not make good tokens be verified again', async () => {
+  const { subject, token, clock, deps, tenant, documents } = createSubjectWorld()
+  const text = token()
+  for (let sight = 0; sight < 3; sight++) await subject(text)
+  const known = deps.cache.open(tenant.name, text, { tokenBytes: 16_384 }).verifiedBy
+  assert.notEqual(known, undefined)
+  clock.time += 10_000
+  const before = documents.asked.length
+  await refuses(subject(token({}, { kid: 'forged' })), 'invalid_signature')
+  assert.equal(documents.asked.length, before + 1)
+  await subject(text)
+  assert.equal(deps.cache.open(tenant.name, text, { tokenBytes: 16_384 }).verifiedBy, known)
 })
 
 test('the cache spares the signature check only for the very key that verified, and for a minute', () => {

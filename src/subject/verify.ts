@@ -110,9 +110,18 @@ export function createSubjectVerifier(
     }
     const idp = trustedIdp(tenant, client, issuer)
     // The key comes from this issuer and no other: a key of one IdP never verifies a token of another (RFC 8725 §3.8).
-    const key = await deps.publicKeys.keyFor(idp.keySource, idp.algorithms, opened, signal)
+    const owner = { kind: 'idp', tenant: tenant.name, name: idp.name } as const
+    const { keySource, algorithms } = idp
+    const key = await deps.publicKeys.keyFor(keySource, algorithms, opened, signal, owner)
     // Before any claim is judged: what a forgery is refused for must not depend on what the forger wrote.
-    deps.cache.confirm(text, opened, key)
+    try {
+      deps.cache.confirm(text, opened, key)
+    } catch (error) {
+      // An issuer that gave this kid to another key is rare, and a forgery is not: only the first of many asks, the rest are refused.
+      const other = await deps.publicKeys.replacementFor(keySource, algorithms, key, signal, owner)
+      if (other === undefined) throw error
+      deps.cache.confirm(text, opened, other)
+    }
     const before = opened.memory.judged
     const known =
       before?.idp === idp &&

@@ -314,7 +314,7 @@ test('row 18: a token whose algorithm is not the one of its key is refused', asy
   await attack(world, signed('RS256'), 'algorithm_not_allowed', KEYS)
   await world.subject(signed('PS256'))
   const mislabelled = { ...newTestKey('ES256', 'curve').publicJwk, alg: 'ES384' }
-  world.serve({ keys: [mislabelled] })
+  world.serve({ keys: [mislabelled, world.key.publicJwk] })
   world.clock.time += 600_000
   await attack(
     world,
@@ -508,7 +508,7 @@ test('row 28: a token without kid is refused, with one key published and with tw
   await attack(world, world.token({}, { kid: undefined }), 'invalid_signature', NONE)
 })
 
-test('row 29: a thousand tokens with unknown kids cause one reading of the keys in 30 s', async () => {
+test('row 29: a thousand tokens with unknown kids cause one reading of the keys in 10 s', async () => {
   const world = createSubjectWorld()
   for (let round = 0; round < 1000; round++)
     await attack(
@@ -517,8 +517,9 @@ test('row 29: a thousand tokens with unknown kids cause one reading of the keys 
       'invalid_signature',
       round === 0 ? KEYS : NONE,
     )
-  world.clock.time += 30_000
-  await attack(world, world.token({}, { kid: 'made-up' }), 'invalid_signature', KEYS)
+  world.clock.time += 10_000
+  // The discovery document lives on its own, so that is the key set alone.
+  await attack(world, world.token({}, { kid: 'made-up' }), 'invalid_signature', [JWKS_URI])
   await attack(world, world.token({}, { kid: 'made-up-too' }), 'invalid_signature', NONE)
 })
 

@@ -81,8 +81,7 @@ export function createAssertionCheck(
       decoy(jws)
       throw notAuthenticated(describeOther(client))
     }
-    const key = await keyOf(deps, client, client.auth.keys, jws, signal)
-    if (!deps.verifySignature(key, jws.signingInput, jws.signature))
+    if (!(await isSigned(deps, tenant, client, client.auth.keys, jws, signal)))
       throw notAuthenticated(`the signature of the assertion is not by the client ${client.id}`)
     return { client, claims: [onceOnly(tenant, client, jti, expiry + skewSeconds)] }
   }
@@ -151,15 +150,21 @@ function isPlain(text: string): boolean {
   return !/\p{Cc}/u.test(text)
 }
 
-async function keyOf(
-  { publicKeys, algorithms }: AssertionDeps,
+/** Whether a key of the client signed it: the one that its kid names, or the one that took over that kid a moment ago. */
+async function isSigned(
+  { publicKeys, algorithms, verifySignature }: AssertionDeps,
+  tenant: Tenant,
   client: Client,
   source: Extract<Client['auth'], { method: 'private_key_jwt' }>['keys'],
-  { alg, kid }: ParsedJws,
+  { alg, kid, signingInput, signature }: ParsedJws,
   signal: AbortSignal,
-): Promise<VerificationKey> {
+): Promise<boolean> {
+  const owner = { kind: 'client', tenant: tenant.name, name: client.id } as const
   try {
-    return await publicKeys.keyFor(source, algorithms, { alg, kid }, signal)
+    const key = await publicKeys.keyFor(source, algorithms, { alg, kid }, signal, owner)
+    if (verifySignature(key, signingInput, signature)) return true
+    const other = await publicKeys.replacementFor(source, algorithms, key, signal, owner)
+    return other !== undefined && verifySignature(other, signingInput, signature)
   } catch (error) {
     if (isRefusal(error))
       throw notAuthenticated(`no key for the assertion of the client ${client.id}`, error)
