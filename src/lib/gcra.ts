@@ -1,4 +1,4 @@
-import type { Rate } from '../lib/duration.ts'
+import type { Rate } from './duration.ts'
 
 /**
  * What is remembered of a key that was seen: work not yet worked off, and when that was true.
@@ -19,6 +19,11 @@ export interface Verdict {
   readonly waitMilliseconds: number
 }
 
+/** Past this, `backlog` could no longer be counted exactly. */
+const MOST_BACKLOG = 2 ** 52
+/** How many bursts may be owed for what happened without room, so that nobody is shut out for longer than nine periods. */
+const MOST_BURSTS_OWED = 10
+
 /**
  * One step of the Generic Cell Rate Algorithm, as the continuous-state leaky bucket of ITU-T I.371 (equal to its
  * virtual-scheduling form): `rate.count` at once, then one each `rate.perMilliseconds / rate.count`. Pure.
@@ -29,21 +34,42 @@ export interface Verdict {
  * @param now whole milliseconds
  */
 export function gcra(bucket: Bucket | undefined, now: number, rate: Rate): Verdict {
-  const backlog = bucket === undefined ? 0 : remaining(bucket, now, rate)
-  const excess = backlog + rate.perMilliseconds - rate.count * rate.perMilliseconds
-  if (excess > 0) {
-    return { bucket: { at: now, backlog, rate }, waitMilliseconds: Math.ceil(excess / rate.count) }
-  }
-  return { bucket: { at: now, backlog: backlog + rate.perMilliseconds, rate }, waitMilliseconds: 0 }
+  const backlog = backlogAt(bucket, now, rate)
+  const waitMilliseconds = waitBefore(backlog, rate)
+  const taken = waitMilliseconds > 0 ? backlog : backlog + rate.perMilliseconds
+  return { bucket: { at: now, backlog: taken, rate }, waitMilliseconds }
 }
 
-function remaining(bucket: Bucket, now: number, rate: Rate): number {
+/** What is still to be worked off at `now`. */
+export function backlogAt(bucket: Bucket | undefined, now: number, rate: Rate): number {
   // Another rate counts in other units. It comes from an operator's edit, and a fresh burst then harms nobody.
-  if (!sameRate(bucket.rate, rate)) return 0
+  if (bucket === undefined || !sameRate(bucket.rate, rate)) return 0
   // A clock set back must not lock a client out until it has caught up: nothing is worked off, nothing is added.
   const elapsed = Math.max(0, now - bucket.at)
-  if (elapsed >= rate.perMilliseconds) return 0
   return Math.max(0, bucket.backlog - elapsed * rate.count)
+}
+
+/** Milliseconds until one more request has room; 0 when it has now. */
+export function waitBefore(backlog: number, rate: Rate): number {
+  const excess = backlog + rate.perMilliseconds - rate.count * rate.perMilliseconds
+  return excess > 0 ? Math.ceil(excess / rate.count) : 0
+}
+
+/** The backlog after one more that has happened already, room or not. Bounded, so that nobody is locked out for ever. */
+export function owed(backlog: number, rate: Rate): number {
+  const most = Math.min(MOST_BURSTS_OWED * rate.count * rate.perMilliseconds, MOST_BACKLOG)
+  return Math.max(backlog, Math.min(backlog + rate.perMilliseconds, most))
+}
+
+/** How many more would be admitted at once. */
+export function remainingAt(backlog: number, rate: Rate): number {
+  const room = rate.count * rate.perMilliseconds - backlog
+  return Math.max(0, Math.floor(room / rate.perMilliseconds))
+}
+
+/** Milliseconds until everything is worked off. */
+export function emptyAfter(backlog: number, rate: Rate): number {
+  return Math.ceil(backlog / rate.count)
 }
 
 function sameRate(a: Rate, b: Rate): boolean {

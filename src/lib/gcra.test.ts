@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { Rate } from '../lib/duration.ts'
-import { type Bucket, gcra } from './gcra.ts'
+import type { Rate } from './duration.ts'
+import { type Bucket, gcra, owed, waitBefore } from './gcra.ts'
 
 const rates = fc.record({
   count: fc.integer({ min: 1, max: 2000 }),
@@ -90,4 +90,25 @@ test('a changed rate starts with a full burst, an equal one goes on counting', (
   const { bucket } = gcra(undefined, START, { count: 1, perMilliseconds: 1000 })
   assert.equal(gcra(bucket, START, { count: 1, perMilliseconds: 500 }).waitMilliseconds, 0)
   assert.equal(gcra(bucket, START, { count: 1, perMilliseconds: 1000 }).waitMilliseconds, 1000)
+})
+
+test('what happened without room is owed, and no more than ten bursts of it', () => {
+  const rate = { count: 30, perMilliseconds: 60_000 }
+  let backlog = 0
+  for (let i = 0; i < 30; i += 1) backlog = owed(backlog, rate)
+  assert.equal(waitBefore(backlog, rate), 2000)
+  for (let i = 0; i < 30; i += 1) backlog = owed(backlog, rate)
+  assert.equal(waitBefore(backlog, rate), 62_000)
+  for (let i = 0; i < 10_000; i += 1) backlog = owed(backlog, rate)
+  assert.equal(waitBefore(backlog, rate), 9 * 60_000 + 2000)
+})
+
+test('at the largest rate what is owed stays countable', () => {
+  const rate = { count: 999_999_999, perMilliseconds: 3_600_000 }
+  let backlog = 2 ** 52 - 5
+  for (let i = 0; i < 5; i += 1) {
+    const next = owed(backlog, rate)
+    assert.ok(next >= backlog && Number.isSafeInteger(next))
+    backlog = next
+  }
 })
