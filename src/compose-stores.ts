@@ -24,6 +24,8 @@ export interface Stores {
   /** Undefined when a remote signer keeps the keys. */
   readonly privateKeys: PrivateKeyStore | undefined
   readonly remoteSigner?: RemoteSigner | undefined
+  /** What time it is at the database server, where there is one. */
+  readonly time?: (signal: AbortSignal) => Promise<number>
   close(): Promise<void>
 }
 

@@ -2,18 +2,21 @@
 import { readFile } from 'node:fs/promises'
 import { performance } from 'node:perf_hooks'
 
-import { createHttpEntitlementSource } from './adapters/http/entitlement-source.ts'
-import { createHttpJsonDocuments } from './adapters/http/json-documents.ts'
 import { createAdmission } from './admission/admit.ts'
+import { createFailedAuthentications } from './admission/failed-auth.ts'
+import { createLoadGate, type LoadGate } from './admission/load.ts'
 import { createClientAuthentication } from './client/authenticate.ts'
+import type { PresentedCredentials } from './client/credentials.ts'
+import { composeDependencies, type Dependencies } from './compose-dependencies.ts'
 import { type Chore, composeKeys, type KeyHouse, keySettings } from './compose-keys.ts'
 import { openStores, type Stores } from './compose-stores.ts'
+import { believed, machineTime, settling, type Time, type TimeSource } from './compose-time.ts'
 import type { Config } from './config/config.ts'
-import { createEntitlementLookup } from './entitlement/lookup.ts'
 import { createExchange } from './exchange/exchange.ts'
 import { createPreview } from './exchange/preview.ts'
 import { createRecords } from './exchange/records.ts'
 import { createIssuing } from './exchange/response.ts'
+import type { HealthParts } from './http/admin/health.ts'
 import { createAdminServer } from './http/admin/server.ts'
 import { type HttpServer, type OpenListener, openListener, readTls } from './http/listen.ts'
 import type { ListenerOptions } from './http/options.ts'
@@ -23,8 +26,7 @@ import { createIntrospect } from './issued/introspect.ts'
 import type { Keys } from './keys/keys.ts'
 import type { SigningAlgorithm } from './keys/options.ts'
 import type { RingPolicy } from './keys/ring.ts'
-import type { RingStore } from './keys/store.ts'
-import { type Clock, systemClock } from './lib/clock.ts'
+import { type Clock, monotonicClock } from './lib/clock.ts'
 import { createSystemRandom, type Random } from './lib/id.ts'
 import { VERSION } from './lib/version.ts'
 import { createLog, createLogDestination, type Log } from './observe/log.ts'
@@ -33,11 +35,11 @@ import { createPolicyRules } from './policy/decide.ts'
 import { parseCompactJws } from './subject/jws.ts'
 import { ALGORITHM_NAMES } from './subject/options.ts'
 import { type OwnTokens, verifyOwnToken } from './subject/own-token.ts'
-import { createPublicKeys } from './subject/public-keys.ts'
 import { verifySignature } from './subject/signature.ts'
 import { createVerifiedCache } from './subject/verified-cache.ts'
 import { createSubjectVerifier } from './subject/verify.ts'
 import { createTenants } from './tenant/resolve.ts'
+import type { Tenant } from './tenant/tenant.ts'
 
 /** What a test or another entry may put in the place of the real part. */
 export interface Parts {
@@ -80,12 +82,13 @@ const STORE_PROBE_MILLISECONDS = 1500
 /** What every room may be given. */
 interface Ground {
   readonly config: Config
-  readonly clock: Clock
+  readonly clock: Time
   readonly random: Random
   readonly log: Log
   readonly metrics: Metrics
   readonly stores: Stores
   readonly house: KeyHouse
+  readonly outside: Dependencies
 }
 
 /** Wires a deployment and loads its keys. Rejects when the store or a key cannot be opened: a half-working server helps nobody. */
@@ -95,7 +98,7 @@ export async function compose(config: Config, parts: Partial<Parts> = {}): Promi
   const { keys } = ground.house
   const flows = composeFlows(ground)
   const servers = await composeServers(ground, flows, parts)
-  const chores: readonly Chore[] = [...ground.house.chores, housekeeping(ground)]
+  const chores: readonly Chore[] = [...ground.house.chores, housekeeping(ground), settling(ground)]
   const timers = chores.map((chore) => every(chore, ground.log))
   const open: OpenListener[] = []
   const listen = async (server: HttpServer, options: ListenerOptions) => {
@@ -118,24 +121,28 @@ export async function compose(config: Config, parts: Partial<Parts> = {}): Promi
     async close() {
       for (const timer of timers) clearInterval(timer)
       await Promise.all(open.map((listener) => listener.close(DRAIN_MILLISECONDS)))
-      await flows.close()
+      await ground.outside.close()
       await stores.close()
     },
   }
 }
 
 async function prepare(config: Config, parts: Partial<Parts>): Promise<Ground> {
-  const clock = parts.clock ?? systemClock
   const random = parts.random ?? createSystemRandom()
   const log = parts.log ?? createLog(createLogDestination(STDERR))
   const metrics = createMetrics()
+  const others: TimeSource[] = []
+  const clock = parts.clock ? believed(parts.clock) : machineTime(others, log)
+  metrics.watchClock(clock.gauges)
   const stores = parts.stores ?? (await openStores(config, { clock, random, log }))
+  if (stores.time) others.push(stores.time)
   try {
     const kept = keySettings(config, parts.keyPolicy)
     const settings = () => kept
     const house = composeKeys({ config, clock, random, log, metrics, stores, settings })
     await house.open(AbortSignal.timeout(BOOT_MILLISECONDS))
-    return { config, clock, random, log, metrics, stores, house }
+    const outside = await composeDependencies({ config, clock, random, log, metrics })
+    return { config, clock, random, log, metrics, stores, house, outside }
   } catch (error) {
     await stores.close()
     throw error
@@ -147,10 +154,8 @@ function composeFlows(ground: Ground) {
   const { config, clock, random, log, metrics, stores } = ground
   const { keys, cutoffs } = ground.house
   const { ledger } = stores
-  const documents = createHttpJsonDocuments({ allowHttp: config.profile === 'dev' })
-  const source = createHttpEntitlementSource()
+  const { publicKeys, rates } = ground.outside
   const limits = () => config.tokenLimits
-  const publicKeys = createPublicKeys({ documents, clock, log })
   const cutOff = (tenant: string, kid: string) => {
     cutoffs.mustBeFresh()
     return cutoffs.isCutOff(tenant, kid)
@@ -162,6 +167,14 @@ function composeFlows(ground: Ground) {
   }
   const verifying = { publicKeys, own, cache: createVerifiedCache({ clock }), clock }
   const subjects = createSubjectVerifier(verifying, limits)
+  const failures = createFailedAuthentications(
+    { store: rates, refused: () => metrics.rateLimited('failed-auth') },
+    () => config.rateLimits.failedAuthPerAddress,
+  )
+  const admission = createAdmission({
+    store: rates,
+    refused: (_tenant, limit) => metrics.rateLimited(limit),
+  })
   const authenticateClient = createClientAuthentication(
     {
       clock,
@@ -170,37 +183,36 @@ function composeFlows(ground: Ground) {
       verifySignature,
       peekPresenter: (token) => subjects.peekPresenter(token),
       algorithms: ALGORITHM_NAMES,
+      failed: failures.failed,
     },
     limits,
   )
-  const entitlements = createEntitlementLookup({
-    source,
-    clock,
-    onFailure: (tenant, failure) =>
-      log.warn(
-        { tenant, source: failure.source, kind: failure.kind, err: failure },
-        'source failed',
-      ),
-  })
+  const entitlements = ground.outside.entitlements.lookup
   const deciding = { rules: createPolicyRules(), subjects, entitlements, clock }
   return {
     exchange: createExchange({
       ...deciding,
       authenticateClient,
-      admission: createAdmission({ clock }, () => config.rateLimits),
+      admission,
       records: createRecords({ ledger, clock, random, log, metrics }),
       issuing: createIssuing({ keys, random }),
       cutOff,
+      mustBeSure: clock.mustBeSure,
     }),
     preview: createPreview(deciding),
     introspect: createIntrospect({
       authenticateClient,
-      verifyIssued: async (tenant, token, signal) =>
-        (await verifyOwnToken(verifying, tenant, token, limits(), signal)).payload,
+      async verifyIssued(tenant, token, signal) {
+        clock.mustBeSure()
+        return (await verifyOwnToken(verifying, tenant, token, limits(), signal)).payload
+      },
       ledger,
       metrics,
     }),
-    close: () => Promise.all([documents.close(), source.close()]),
+    door(tenant: Tenant, credentials: PresentedCredentials) {
+      admission.door(tenant)
+      failures.door?.(tenant, credentials)
+    },
   }
 }
 
@@ -211,9 +223,16 @@ async function composeServers(
 ) {
   const { config, clock, random, log, metrics, stores } = ground
   const { keys, census } = ground.house
-  const { ledger, rings, adminTokens } = stores
+  const { ledger, adminTokens } = stores
   const tenants = createTenants(() => config.tenants)
-  const probing = { ready: () => readiness(config, keys, rings), random, log, metrics }
+  const load = createLoadGate({
+    clock: monotonicClock,
+    after: (milliseconds, work) => void setTimeout(work, milliseconds),
+    afterTurn: (work) => void setImmediate(work),
+    cpu: threadMilliseconds,
+  })
+  metrics.watchLoad(load.facts)
+  const probing = { ready: () => readiness(ground), random, log, metrics }
   const admin = {
     ...probing,
     tokens: adminTokens,
@@ -221,6 +240,9 @@ async function composeServers(
     keys: ground.house.admin,
     preview: flows.preview,
     ledger,
+    upstreams: ground.outside.upstreams,
+    entitlements: ground.outside.entitlements,
+    health: health(ground, load),
     status: () => Promise.resolve(status(config)),
     describeConfig: parts.describeConfig ?? (() => ({ hash: config.hash })),
     clock,
@@ -229,6 +251,9 @@ async function composeServers(
     public: createPublicServer(
       {
         ...flows,
+        load,
+        entitlements: ground.outside.entitlements,
+        clock,
         tenants,
         jwks: (tenant) => keys.jwks(tenant.name),
         jwksFetched: (tenant, consumer, set) => census.fetched(tenant, consumer, set),
@@ -255,6 +280,22 @@ async function composeServers(
   }
 }
 
+function threadMilliseconds(): number {
+  const { user, system } = process.threadCpuUsage()
+  return (user + system) / 1000
+}
+
+/** What `/healthz` asks of what is no upstream. */
+function health({ config, stores }: Ground, load: LoadGate): HealthParts {
+  const [first = ''] = config.tenants.keys()
+  return {
+    store: (signal) => stores.rings.load(first, signal),
+    keyStore: (signal) =>
+      (stores.remoteSigner ?? stores.privateKeys)?.check(signal) ?? Promise.resolve(),
+    load: load.facts,
+  }
+}
+
 function status(config: Config) {
   return {
     version: VERSION,
@@ -270,8 +311,9 @@ function signingAlgorithms({ keys }: Config): ReadonlySet<SigningAlgorithm> {
 }
 
 /** Ready when the store answers and every tenant has a key that signs. */
-async function readiness(config: Config, keys: Keys, rings: RingStore) {
+async function readiness({ config, clock, house: { keys }, stores: { rings } }: Ground) {
   const reasons: string[] = []
+  if (!clock.gauges().isSure) reasons.push('the clock was changed and is being checked')
   for (const tenant of config.tenants.keys()) {
     for (const alg of signingAlgorithms(config)) {
       try {

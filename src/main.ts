@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** Process entry: which command, and how it ends. */
 import { Command, CommanderError } from 'commander'
+import { commands } from './cli/commands.ts'
 import { EXIT, type ExitCode } from './cli/exit-codes.ts'
 import { CommandFailure, processTerminal } from './cli/terminal.ts'
 import { machineFiles } from './config/files.ts'
@@ -8,29 +9,17 @@ import { VERSION } from './lib/version.ts'
 
 const terminal = processTerminal(machineFiles)
 
-/** Each command is loaded when it is asked for: a server need not carry what only a person at a prompt uses. */
-const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
-  up: async () => (await import('./cli/up.ts')).upCommand(terminal),
-  serve: async () => (await import('./cli/serve.ts')).serveCommand(terminal),
-  status: async () => (await import('./cli/status.ts')).statusCommand(terminal),
-  config: async () => (await import('./cli/config.ts')).configCommand(terminal),
-  token: async () => (await import('./cli/token.ts')).tokenCommand(terminal),
-  access: async () => (await import('./cli/access.ts')).accessCommand(terminal),
-  keys: async () => (await import('./cli/keys.ts')).keysCommand(terminal),
-  client: async () => (await import('./cli/client.ts')).clientCommand(terminal),
-  admin: async () => (await import('./cli/admin.ts')).adminCommand(terminal),
-}
-
 const program = new Command('rolemint')
   .description("Exchanges a user's IdP token for a role-carrying token of its own.")
   .version(VERSION)
   .showSuggestionAfterError()
   .exitOverride()
 
+const known = commands(terminal)
 const [asked = ''] = process.argv.slice(2)
-for (const [name, load] of Object.entries(COMMANDS)) {
+for (const [name, load] of Object.entries(known)) {
   // Anything else than a command is help, a version or a mistake, and those need to know them all.
-  if (Object.hasOwn(COMMANDS, asked) && name !== asked) continue
+  if (Object.hasOwn(known, asked) && name !== asked) continue
   const command = await load()
   program.addCommand(command)
   inheritSettings(command, program)

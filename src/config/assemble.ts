@@ -1,4 +1,4 @@
-import { toRateLimits } from '../admission/options.ts'
+import { type RateLimits, toRateLimits, withTenantLimits } from '../admission/options.ts'
 import { toClient } from '../client/options.ts'
 import { toSource } from '../entitlement/options.ts'
 import { type ListenerOptions, type ListenOptions, toListenOptions } from '../http/options.ts'
@@ -7,7 +7,8 @@ import { toGrantRules } from '../policy/options.ts'
 import { toIdp, toTokenLimits } from '../subject/options.ts'
 import { toConsumers } from '../tenant/options.ts'
 import type { Tenant } from '../tenant/tenant.ts'
-import type { Config, StoreOptions } from './config.ts'
+import type { Config } from './config.ts'
+import { toCacheOptions, toSnapshotFolder, toStoreOptions } from './options.ts'
 import { pathFrom } from './references.ts'
 import type { ConfigValues, TenantValues } from './schema.ts'
 import type { Place } from './tree.ts'
@@ -23,24 +24,35 @@ export interface Context {
 
 /** Makes what the rooms work with out of checked values. */
 export function assembleConfig(values: ConfigValues, { folder, places, hash }: Context): Config {
+  const found = (path: string) => pathFrom(folder, path)
+  const store = toStoreOptions(values.store, found)
+  const rateLimits = toRateLimits(values.limits ?? {})
   return {
     profile: values.profile ?? 'production',
     listen: toListen(values, folder),
-    store: toStore(values.store, folder),
-    keys: toKeyOptions(values.keys, values.profile !== 'dev', (path) => pathFrom(folder, path)),
+    store,
+    cache: toCacheOptions(values.cache),
+    outboundAllow: values.outbound?.allow ?? [],
+    keySnapshots: toSnapshotFolder(values.idpKeys, store, found),
+    keys: toKeyOptions(values.keys, values.profile !== 'dev', found),
     tokenLimits: toTokenLimits(values.limits ?? {}),
-    rateLimits: toRateLimits(values.limits ?? {}),
+    rateLimits,
     tenants: new Map(
       Object.entries(values.tenants).map(([name, tenant]) => [
         name,
-        toTenant(name, tenant, places),
+        toTenant(name, tenant, rateLimits, places),
       ]),
     ),
     hash,
   }
 }
 
-function toTenant(name: string, values: TenantValues, places: Checked['places']): Tenant {
+function toTenant(
+  name: string,
+  values: TenantValues,
+  limits: RateLimits,
+  places: Checked['places'],
+): Tenant {
   const idps = Object.entries(values.idps)
   const sources = Object.entries(values.sources ?? {})
   const clients = Object.entries(values.clients)
@@ -52,6 +64,7 @@ function toTenant(name: string, values: TenantValues, places: Checked['places'])
     clients: new Map(clients.map(([id, config]) => [id, toClient(id, config)])),
     rules: toGrantRules(values.roles, values.tokens),
     corsOrigins: values.cors?.origins ?? [],
+    limits: withTenantLimits(limits, values.limits ?? {}),
     consumers: toConsumers(values.consumers),
     // Names are joined the same way here and by whoever asks, so dots in a client id do no harm.
     at: (path) => lineOf(places.get(`tenants.${name}.${path}`)?.key),
@@ -81,9 +94,4 @@ function toListen(values: ConfigValues, folder: string): ListenOptions {
     admin: found(admin),
     probes: isShared ? undefined : probes,
   }
-}
-
-function toStore(store: ConfigValues['store'], folder: string): StoreOptions {
-  if (store?.postgres) return { kind: 'postgres', url: store.postgres }
-  return { kind: 'sqlite', path: pathFrom(folder, store?.sqlite ?? './data/rolemint.db') }
 }

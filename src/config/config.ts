@@ -1,14 +1,9 @@
 import type { RateLimits } from '../admission/options.ts'
 import type { ListenOptions } from '../http/options.ts'
 import type { KeyOptions } from '../keys/options.ts'
-import type { Secret } from '../lib/secret.ts'
 import type { TokenLimits } from '../subject/options.ts'
 import type { Tenant } from '../tenant/tenant.ts'
-
-/** Where durable state is kept. */
-export type StoreOptions =
-  | { readonly kind: 'sqlite'; readonly path: string }
-  | { readonly kind: 'postgres'; readonly url: Secret }
+import type { CacheOptions, StoreOptions } from './options.ts'
 
 /** A configuration that was checked whole: syntax, meaning, secrets. */
 export interface Config {
@@ -16,6 +11,11 @@ export interface Config {
   readonly profile: 'production' | 'dev'
   readonly listen: ListenOptions
   readonly store: StoreOptions
+  readonly cache: CacheOptions
+  /** Private networks that may be called, as `address/prefix`. */
+  readonly outboundAllow: readonly string[]
+  /** Folder for the last good key sets of IdPs and clients; undefined means none. */
+  readonly keySnapshots: string | undefined
   readonly keys: KeyOptions
   readonly tokenLimits: TokenLimits
   readonly rateLimits: RateLimits

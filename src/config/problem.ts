@@ -34,6 +34,8 @@ export const PROBLEM_CODES = {
   'config/dangling': 'A name refers to nothing.',
   'config/ttl-over-cap': 'A token would live longer than 12 h.',
   'config/skew': 'The tolerated clock difference is over 60 s.',
+  'config/per-process': 'A limit would be counted in each process alone.',
+  'config/failure-policy': 'What a source is kept for does not fit what its failure means.',
   'config/public-client': 'A client without a credential may do what needs one.',
   'config/no-roles-possible': 'No token of a client could ever carry a role.',
   'config/ceiling-unreachable': 'A role of a ceiling that no mapping produces (a warning).',

@@ -1,14 +1,15 @@
 import Type, { type Static } from 'typebox'
-import { rateLimitsSchema } from '../admission/options.ts'
+import { rateLimitsSchema, tenantLimitsSchema } from '../admission/options.ts'
 import { auditSchema } from '../audit/options.ts'
 import { clientSchema } from '../client/options.ts'
 import { sourceSchema } from '../entitlement/options.ts'
 import { adminsSchema, corsSchema, listenSchema } from '../http/options.ts'
 import { keysSchema } from '../keys/options.ts'
-import { choice, group, named, oneOf, secret, text, texts, url } from '../lib/option.ts'
+import { choice, group, named, text, texts, url } from '../lib/option.ts'
 import { rolesSchema, tokensSchema } from '../policy/options.ts'
 import { idpSchema, tokenLimitsSchema } from '../subject/options.ts'
 import { consumersSchema } from '../tenant/options.ts'
+import { cacheSchema, idpKeysSchema, outboundSchema, storeSchema } from './options.ts'
 import type { Shape } from './shape.ts'
 
 /** Client ids are often URLs; printable ASCII without space, quote and backslash, so that they fit a header and an error text. */
@@ -34,27 +35,14 @@ const tenantSchema = group(
     }),
     tokens: Type.Optional(tokensSchema),
     cors: Type.Optional(corsSchema),
+    limits: Type.Optional(
+      group(tenantLimitsSchema, {
+        description: 'Rate limits of this tenant, in the place of those for everybody.',
+      }),
+    ),
     consumers: Type.Optional(consumersSchema),
   },
   { description: 'One tenant.' },
-)
-
-const storeSchema = Object.assign(
-  oneOf(
-    {
-      sqlite: text({
-        description:
-          "A SQLite file, for one replica; a relative path starts at this file's folder.",
-        reload: 'restart',
-      }),
-      postgres: secret({
-        description: 'A `postgres://` connection URL, for several replicas.',
-        reload: 'restart',
-      }),
-    },
-    { description: 'Where durable state is: ledger, key ring, once-only ids.' },
-  ),
-  { default: { sqlite: './data/rolemint.db' } },
 )
 
 /** The whole configuration, put together from the `options.ts` of every room. */
@@ -91,27 +79,9 @@ export const configSchema = group(
     ),
     listen: Type.Optional(listenSchema),
     store: Type.Optional(storeSchema),
-    cache: Type.Optional(
-      Type.Union(
-        [
-          choice({ description: 'In this process.', reload: 'restart' }, ['memory']),
-          oneOf(
-            {
-              valkey: secret({
-                description: 'URL of a Valkey or Redis; not available yet.',
-                reload: 'restart',
-              }),
-            },
-            { description: 'A cache that replicas share.' },
-          ),
-        ],
-        {
-          description: 'Where short-lived state is; losing it costs accuracy, never safety.',
-          'x-reload': 'restart',
-          default: 'memory',
-        },
-      ),
-    ),
+    cache: Type.Optional(cacheSchema),
+    outbound: Type.Optional(outboundSchema),
+    idpKeys: Type.Optional(idpKeysSchema),
     keys: Type.Optional(keysSchema),
     audit: Type.Optional(auditSchema),
     limits: Type.Optional(

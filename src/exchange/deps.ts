@@ -2,15 +2,14 @@ import type { Admission } from '../admission/admit.ts'
 import type { AuthenticateClient } from '../client/credentials.ts'
 import type { Client } from '../client/options.ts'
 import type { LookupEntitlements } from '../entitlement/lookup.ts'
-import type { Clock } from '../lib/clock.ts'
 import type { PolicyRules } from '../policy/rules.ts'
 import type { SubjectVerifier } from '../subject/verify.ts'
 import type { Tenant } from '../tenant/tenant.ts'
 import type { Records } from './records.ts'
-import type { Issuing } from './response.ts'
+import type { Issuing, Validity } from './response.ts'
 
 /** What the exchange is made of. */
-export interface ExchangeDeps {
+export interface ExchangeDeps extends Validity {
   readonly authenticateClient: AuthenticateClient
   readonly admission: Admission
   readonly rules: (tenant: Tenant, client: Client) => PolicyRules
@@ -18,7 +17,4 @@ export interface ExchangeDeps {
   readonly entitlements: LookupEntitlements
   readonly records: Records
   readonly issuing: Issuing
-  /** True when every token that this key of ours signed is cut off. From memory. @throws {Refusal} when that is not known. */
-  readonly cutOff: (tenant: string, kid: string) => boolean
-  readonly clock: Clock
 }

@@ -2,7 +2,7 @@
 import { decide, decideAsk } from '../policy/decide.ts'
 import type { Tenant } from '../tenant/tenant.ts'
 import type { ExchangeDeps } from './deps.ts'
-import { type ExchangeRequest, gatherEvidence } from './request.ts'
+import { type ExchangeRequest, gatherEvidence, whileUsable } from './request.ts'
 import { answer, type ExchangeResponse, granted, refusalOf, stillUsable } from './response.ts'
 
 /**
@@ -31,7 +31,7 @@ export function createExchange(deps: ExchangeDeps): Exchange {
       record.client(client, claims)
 
       // 3 May we take this work now. After authentication: before it, anyone could spend a victim's budget by its client_id.
-      deps.admission.client(tenant, client.id)
+      const admitted = await deps.admission.client(tenant, client.id, signal)
 
       // 4 What this client may ask for at all: refused before any upstream is asked.
       const rules = deps.rules(tenant, client)
@@ -43,10 +43,11 @@ export function createExchange(deps: ExchangeDeps): Exchange {
       record.subject(subject)
       const actor =
         request.actor && (await deps.subjects.actor(tenant, client, request.actor, signal))
-      deps.admission.subject(tenant, client.id, subject.evidence.sub)
+      await admitted.subject(subject.evidence.sub)
 
-      // 6 What they may do.
-      const entitlements = await deps.entitlements(tenant, subject.evidence, signal)
+      // 6 What they may do; asked for no longer than the tokens last.
+      const inTime = whileUsable(deps.clock, signal, subject, actor)
+      const entitlements = await deps.entitlements(tenant, subject.evidence, inTime)
 
       // 7 What we give: the one decision, from evidence alone.
       const evidence = gatherEvidence(deps.clock, client, request, subject, actor, entitlements)
@@ -69,7 +70,7 @@ export function createExchange(deps: ExchangeDeps): Exchange {
       const token = await deps.issuing.sign(unsigned)
 
       // 11 The answer.
-      return answer(token, grant, request.wanted.requestedTokenType)
+      return answer(token, grant, request.wanted.requestedTokenType, admitted.headers)
     } catch (error) {
       await record.refused(error, signal)
       throw error

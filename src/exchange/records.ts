@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import type { Claim, Ledger, LedgerEntry } from '../audit/ledger.ts'
 import { notAuthenticated } from '../client/failure.ts'
 import type { Client } from '../client/options.ts'
@@ -40,13 +41,32 @@ export interface RecordsDeps {
   readonly metrics: Metrics
 }
 
+/** Clients remembered for {@link SAME_REFUSAL_MILLISECONDS}. */
+const MAX_REFUSED_CLIENTS = 10_000
+/** One entry in this time tells of all refusals of a client for its rate: the metric counts them, and a flood must not fill the ledger. */
+const SAME_REFUSAL_MILLISECONDS = 1000
+
+/** Says of a refusal for a client's rate whether it is to be recorded. */
+type Worth = (client: string, now: number) => boolean
+
 /** Records requests in the ledger. */
 export function createRecords(deps: RecordsDeps): Records {
-  return { begin: (tenant, request) => new ExchangeRecord(deps, tenant, request) }
+  let last: LRUCache<string, number> | undefined
+  const isWorth: Worth = (client, now) => {
+    last ??= new LRUCache({ max: MAX_REFUSED_CLIENTS })
+    const before = last.get(client)
+    // A clock set back records again at once.
+    if (before !== undefined && now >= before && now < before + SAME_REFUSAL_MILLISECONDS)
+      return false
+    last.set(client, now)
+    return true
+  }
+  return { begin: (tenant, request) => new ExchangeRecord(deps, isWorth, tenant, request) }
 }
 
 class ExchangeRecord implements RequestRecord {
   readonly #deps: RecordsDeps
+  readonly #isWorth: Worth
   readonly #tenant: Tenant
   readonly #request: ExchangeRequest
   #client: Client | undefined
@@ -56,8 +76,9 @@ class ExchangeRecord implements RequestRecord {
   /** Ids of the client's assertion: burnt by a refusal too, or a refused request could be replayed until it succeeds. */
   #toBurn: readonly Claim[] = []
 
-  constructor(deps: RecordsDeps, tenant: Tenant, request: ExchangeRequest) {
+  constructor(deps: RecordsDeps, isWorth: Worth, tenant: Tenant, request: ExchangeRequest) {
     this.#deps = deps
+    this.#isWorth = isWorth
     this.#tenant = tenant
     this.#request = request
   }
@@ -110,6 +131,7 @@ class ExchangeRecord implements RequestRecord {
     const code: RefusalCode = isRefusal(error) ? error.code : 'internal'
     const { ledger, log, metrics, random } = this.#deps
     metrics.exchange(this.#tenant.name, code)
+    if (code === 'rate_limited' && !this.#isRecorded()) return
     const entry: LedgerEntry = {
       ...this.#common(newTokenId(random), 'refused'),
       code,
@@ -123,6 +145,12 @@ class ExchangeRecord implements RequestRecord {
         'refusal not recorded',
       )
     }
+  }
+
+  /** Whether a refusal for a client's rate is recorded: the first of a while, and any that spends an id. */
+  #isRecorded(): boolean {
+    const client = `${this.#tenant.name}\0${this.#client?.id ?? ''}`
+    return this.#isWorth(client, this.#deps.clock.now()) || this.#toBurn.length > 0
   }
 
   #common(id: string, event: 'issued' | 'refused') {

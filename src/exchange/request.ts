@@ -171,3 +171,38 @@ export function gatherEvidence(
     entitlements,
   }
 }
+
+/** Work that ends no later than the tokens it is done for is given no timer: most requests are over long before. */
+const LONGEST_REQUEST_MILLISECONDS = 10_000
+
+/**
+ * The signal under which the work for these tokens is done: that of the request, or one that fires earlier, when the first token runs
+ * out, as nothing could be made of the result then.
+ */
+export function whileUsable(
+  clock: Clock,
+  signal: AbortSignal,
+  subject: VerifiedSubject,
+  actor: VerifiedActor | undefined,
+): AbortSignal {
+  const left = usableUntil(subject, actor) * 1000 - clock.now()
+  if (left > LONGEST_REQUEST_MILLISECONDS) return signal
+  const over = new AbortController()
+  const timer = setTimeout(() => over.abort(expired()), Math.max(0, left))
+  timer.unref()
+  return AbortSignal.any([signal, over.signal])
+}
+
+/** When the first of the tokens runs out; NumericDate, skew included. */
+export function usableUntil(subject: VerifiedSubject, actor: VerifiedActor | undefined): number {
+  return Math.min(subject.usableUntil, actor?.usableUntil ?? Number.POSITIVE_INFINITY)
+}
+
+/** The refusal of a token that ran out on the way. */
+export function expired(): Refusal {
+  return new Refusal(
+    'expired',
+    'The token expired while it was being exchanged; get a fresh one and retry.',
+    { param: 'subject_token' },
+  )
+}

@@ -21,6 +21,7 @@ const actor = (ownKid: string) => ({
 })
 const deps = (...killed: string[]) => ({
   clock: { now: () => NOW * 1000 },
+  mustBeSure: () => undefined,
   cutOff: (tenant: string, kid: string) => killed.includes(`${tenant} ${kid}`),
 })
 

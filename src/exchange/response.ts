@@ -8,6 +8,7 @@ import { accessTokenClaims } from '../policy/claims.ts'
 import type { Decision, Grant } from '../policy/decision.ts'
 import type { VerifiedActor, VerifiedSubject } from '../subject/verified.ts'
 import type { Tenant } from '../tenant/tenant.ts'
+import { expired, usableUntil } from './request.ts'
 
 /** A token whose bytes are final and which nobody has signed yet. Without its signature it is worth nothing. */
 export interface UnsignedToken {
@@ -89,26 +90,24 @@ export function refusalOf(denied: {
   )
 }
 
-/** @throws {Refusal} `expired`, `revoked` when a token that was good when it came has run out or was cut off since. */
+/** What tells whether a token is still good. */
+export interface Validity {
+  readonly clock: Clock
+  /** @throws {Refusal} while the time is in doubt, so that nothing is issued that depends on it. From memory. */
+  readonly mustBeSure: () => void
+  /** True when every token that this key of ours signed is cut off. From memory. @throws {Refusal} when that is not known. */
+  readonly cutOff: (tenant: string, kid: string) => boolean
+}
+
+/** @throws {Refusal} when the time is in doubt; `expired`, `revoked` when a token that was good when it came has run out or was cut off since. */
 export function stillUsable(
-  {
-    clock,
-    cutOff,
-  }: { readonly clock: Clock; readonly cutOff: (tenant: string, kid: string) => boolean },
+  { clock, mustBeSure, cutOff }: Validity,
   tenant: Tenant,
   subject: VerifiedSubject,
   actor: VerifiedActor | undefined,
 ): void {
-  const until = Math.min(subject.usableUntil, actor?.usableUntil ?? Number.POSITIVE_INFINITY)
-  if (clock.now() >= until * 1000) {
-    throw new Refusal(
-      'expired',
-      'The token expired while it was being exchanged; get a fresh one and retry.',
-      {
-        param: 'subject_token',
-      },
-    )
-  }
+  mustBeSure()
+  if (clock.now() >= usableUntil(subject, actor) * 1000) throw expired()
   for (const ownKid of [subject.ownKid, actor?.ownKid]) {
     if (ownKid !== undefined && cutOff(tenant.name, ownKid))
       throw new Refusal(
@@ -125,6 +124,8 @@ export interface ExchangeResponse {
   readonly expiresIn: number
   /** The granted scopes; absent when none were granted. */
   readonly scope: string | undefined
+  /** Response headers that tell the client of its rate limits; none when it has none. */
+  readonly rate: Readonly<Record<string, string>>
 }
 
 /** The successful response of RFC 8693 §2.2.1 for this grant. */
@@ -132,12 +133,14 @@ export function answer(
   token: Secret,
   grant: Grant,
   requestedTokenType: string | undefined,
+  rate: Readonly<Record<string, string>>,
 ): ExchangeResponse {
   return {
     accessToken: token,
     issuedTokenType: requestedTokenType ?? 'urn:ietf:params:oauth:token-type:access_token',
     expiresIn: grant.exp - grant.iat,
     scope: grant.scopes.length > 0 ? grant.scopes.join(' ') : undefined,
+    rate,
   }
 }
 

@@ -1,13 +1,20 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import {
+  createDependencyMetrics,
+  DEPENDENCY_METRIC_NAMES,
+  type DependencyMetrics,
+} from './dependency-metrics.ts'
 
 /** What is counted. Label values are configuration names and stable codes only: a caller cannot make new series. */
-export interface Metrics {
+export interface Metrics extends DependencyMetrics {
   /** All metrics in the Prometheus text format. */
   text(): Promise<string>
   readonly contentType: string
   httpRequest(listener: 'public' | 'admin', route: string, status: number, seconds: number): void
   exchange(tenant: string, outcome: string): void
   introspection(tenant: string, active: boolean): void
+  /** What one source's part of an exchange came to. */
+  entitlements(tenant: string, source: string, outcome: string): void
   ledgerAppend(seconds: number): void
   keyTransition(tenant: string, alg: string, to: string): void
   keyStoreUp(up: boolean): void
@@ -37,6 +44,8 @@ export const METRIC_NAMES = {
   keySignsFor: 'rolemint_key_signs_for_seconds',
   keyOverdue: 'rolemint_key_rotation_overdue_seconds',
   cutoffAge: 'rolemint_cutoff_age_seconds',
+  entitlements: 'rolemint_entitlements_total',
+  ...DEPENDENCY_METRIC_NAMES,
 } as const
 
 const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
@@ -66,6 +75,12 @@ export function createMetrics(
     labelNames: ['tenant', 'active'] as const,
     registers: [registry],
   })
+  const entitlements = new Counter({
+    name: METRIC_NAMES.entitlements,
+    help: 'Answers of entitlement sources that exchanges used, by how they came.',
+    labelNames: ['tenant', 'source', 'outcome'] as const,
+    registers: [registry],
+  })
   const ledger = new Histogram({
     name: METRIC_NAMES.ledger,
     help: 'Time until a ledger entry was durable.',
@@ -78,6 +93,10 @@ export function createMetrics(
     http: memo((key: string) => {
       const [listener = '', route = '', status = ''] = key.split(' ')
       return http.labels({ listener, route, status })
+    }),
+    entitlements: memo((key: string) => {
+      const [tenant = '', source = '', outcome = ''] = key.split(' ')
+      return entitlements.labels({ tenant, source, outcome })
     }),
     exchanges: memo((key: string) => {
       const [tenant = '', outcome = ''] = key.split(' ')
@@ -92,8 +111,11 @@ export function createMetrics(
     exchange: (tenant, outcome) => bound.exchanges(`${tenant} ${outcome}`).inc(),
     introspection: (tenant, active) =>
       introspections.labels({ tenant, active: String(active) }).inc(),
+    entitlements: (tenant, source, outcome) =>
+      bound.entitlements(`${tenant} ${source} ${outcome}`).inc(),
     ledgerAppend: (seconds) => ledger.observe(seconds),
     ...keys,
+    ...createDependencyMetrics(registry),
   }
 }
 

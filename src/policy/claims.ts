@@ -1,6 +1,87 @@
-import type { EntitlementEvidence, Evidence, Grant, Trace } from './decision.ts'
+import type { EntitlementEvidence, Evidence, Grant, RequestEvidence, Trace } from './decision.ts'
 import { TOKEN_TTL_CAP_SECONDS } from './options.ts'
 import type { PolicyRules } from './rules.ts'
+
+/**
+ * Decides which `aud` the issued token carries.
+ *
+ * `audience` and `resource` may both be given; the token is then for all of them, and each must be one of the client's.
+ * Without any, it is for the client's first target: never for nobody, never for everybody (RFC 9068 §3).
+ *
+ * @see {@link https://www.rfc-editor.org/rfc/rfc8693.html#section-2.1 RFC 8693 §2.1}
+ */
+export function chooseAudience(
+  rules: PolicyRules,
+  wanted: RequestEvidence,
+  trace: Trace,
+): readonly string[] {
+  const { client, audiences, at } = rules
+  if (wanted.targets.length === 0) {
+    const [first] = client.audiences
+    if (first === undefined) {
+      trace.deny(
+        'target',
+        'target_not_allowed',
+        'The client has no target.',
+        at.audiences,
+        'audience',
+      )
+    }
+    trace.keep('target', `default ${first}`, at.audiences)
+    return [first]
+  }
+  for (const target of wanted.targets) {
+    if (!audiences.has(target)) {
+      trace.deny(
+        'target',
+        'target_not_allowed',
+        'The client may not ask for this target.',
+        at.audiences,
+        'audience',
+      )
+    }
+  }
+  trace.keep('target', wanted.targets.join(' '), at.audiences)
+  return wanted.targets
+}
+
+/**
+ * Decides which scopes are granted: those asked for, all of them or the request is refused, so that nobody works with less
+ * than was asked without noticing. When exchanging a token of ours, nothing it did not carry is added.
+ *
+ * @see {@link https://www.rfc-editor.org/rfc/rfc8693.html#section-2.1 RFC 8693 §2.1}
+ */
+export function chooseScopes(
+  rules: PolicyRules,
+  wanted: RequestEvidence,
+  carried: readonly string[] | undefined,
+  trace: Trace,
+): readonly string[] {
+  const { scopes, at } = rules
+  if (wanted.scopes.length === 0) return carried?.filter((scope) => scopes.has(scope)) ?? []
+  for (const scope of wanted.scopes) {
+    if (!scopes.has(scope)) {
+      trace.deny(
+        'scope',
+        'scope_not_allowed',
+        'The client may not ask for this scope.',
+        at.scopes,
+        'scope',
+      )
+    }
+    if (carried && !carried.includes(scope)) {
+      trace.deny(
+        'scope',
+        'scope_not_allowed',
+        'The subject token does not carry this scope.',
+        undefined,
+        'scope',
+      )
+    }
+  }
+  trace.keep('scope', wanted.scopes.join(' '), at.scopes)
+  return wanted.scopes
+}
 
 /**
  * Decides which roles the token carries: those of the sources, translated, then cut by the client's ceiling and, when a
@@ -87,17 +168,21 @@ export interface Lifetime {
  * Decides how long the token lives.
  *
  * A session begins with the first exchange and ends at its `session_exp`, which no later exchange moves: otherwise a token
- * could be kept alive for ever by exchanging it again and again. A caller can ask for less, never for more.
+ * could be kept alive for ever by exchanging it again and again. A caller can ask for less, never for more. Roles that stand in for
+ * what no source could say live as short as the failure policy says; the session they begin is as long as any.
  */
 export function chooseLifetime(rules: PolicyRules, evidence: Evidence, trace: Trace): Lifetime {
-  const { now, request, subject } = evidence
+  const { now, request, subject, entitlements } = evidence
   const ttl = Math.min(rules.tenant.rules.ttlSeconds, TOKEN_TTL_CAP_SECONDS)
   const sessionExp = Math.min(
     subject.own?.sessionExp ?? Number.POSITIVE_INFINITY,
     now + TOKEN_TTL_CAP_SECONDS,
   )
   const session = subject.own ? sessionExp : now + ttl
-  const exp = Math.min(now + ttl, now + (request.expiresIn ?? ttl), session)
+  const { maxLifeSeconds = ttl } = entitlements
+  if (maxLifeSeconds < ttl)
+    trace.change('degraded', `${entitlements.status} entitlements: at most ${maxLifeSeconds} s`)
+  const exp = Math.min(now + Math.min(ttl, request.expiresIn ?? ttl, maxLifeSeconds), session)
   if (exp <= now)
     trace.deny(
       'session',

@@ -124,6 +124,17 @@ test('the life asked for can shorten the token, never lengthen it', () => {
   )
 })
 
+test('roles that a failure policy let stand in live no longer than it says, and the token says what they are', () => {
+  const limited = { status: 'limited', roles: ['SAP_ORD_R'], maxLifeSeconds: 300 } as const
+  const grant = grantOf(decided(someEvidence({ entitlements: limited })))
+  assert.equal(grant.exp, NOW + 300)
+  assert.equal(grant.entitlements.status, 'limited')
+  const shorter = someEvidence({ entitlements: limited, request: { expiresIn: 60 } })
+  assert.equal(grantOf(decided(shorter)).exp, NOW + 60)
+  const longer = someEvidence({ entitlements: { ...limited, maxLifeSeconds: 999_999 } })
+  assert.equal(grantOf(decided(longer)).exp, NOW + 43_200)
+})
+
 test('exchanging our own token needs exchangeOwn, keeps root and ancestors and never moves session_exp', () => {
   const evidence = someEvidence({ subject: { own } })
   assert.equal(codeOf(decided(evidence)), 'untrusted_issuer')
@@ -268,7 +279,7 @@ test('property: exp never passes session_exp, and session_exp never moves', () =
       if (decision.outcome !== 'grant') return
       const { exp, iat, sessionExp } = decision.grant
       assert.ok(exp > iat && exp <= sessionExp && sessionExp <= NOW + 50_000)
-      assert.ok(exp - iat <= 43_200)
+      assert.ok(exp - iat <= (evidence.entitlements.maxLifeSeconds ?? 43_200))
       if (!evidence.subject.own) return
       derived += 1
       assert.ok(sessionExp <= evidence.subject.own.sessionExp)

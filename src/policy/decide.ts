@@ -2,7 +2,7 @@ import type { Client } from '../client/options.ts'
 import type { RefusalCode } from '../lib/refusal.ts'
 import type { Tenant } from '../tenant/tenant.ts'
 import { chooseActor } from './actor.ts'
-import { chooseLifetime, chooseRoles } from './claims.ts'
+import { chooseAudience, chooseLifetime, chooseRoles, chooseScopes } from './claims.ts'
 import type {
   Decision,
   Evidence,
@@ -13,7 +13,6 @@ import type {
   TraceStep,
 } from './decision.ts'
 import { type PolicyRules, policyRules } from './rules.ts'
-import { chooseAudience, chooseScopes } from './targets.ts'
 
 /** A decision that says no. */
 export type Refused = Extract<Decision, { outcome: 'refuse' }>

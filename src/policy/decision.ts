@@ -77,6 +77,8 @@ export interface SubjectEvidence {
   readonly act?: Act
   readonly mayAct?: MayAct
   readonly own?: OwnTokenEvidence
+  /** Claims that the IdP left out as too large and named elsewhere (overage); what they hold is not known. */
+  readonly leftOut?: readonly string[]
 }
 
 /** The verified actor. */
@@ -98,6 +100,8 @@ export interface EntitlementEvidence {
   readonly unknownUser: boolean
   /** Roles as the sources name them: sorted, without duplicates. */
   readonly roles: readonly string[]
+  /** Longest life in seconds that a token on this evidence may have, where a failure policy bounds it. */
+  readonly maxLifeSeconds?: number
 }
 
 /** Everything a decision depends on besides the tenant's configuration: no token, no secret, no I/O. */

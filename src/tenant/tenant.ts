@@ -1,3 +1,4 @@
+import type { RateLimits } from '../admission/options.ts'
 import type { Client } from '../client/options.ts'
 import type { Source } from '../entitlement/options.ts'
 import type { GrantRules } from '../policy/options.ts'
@@ -14,6 +15,8 @@ export interface Tenant {
   readonly clients: ReadonlyMap<string, Client>
   readonly rules: GrantRules
   readonly corsOrigins: readonly string[]
+  /** Everybody's rate limits, with those of this tenant in their place. */
+  readonly limits: RateLimits
   /** Verifiers that name themselves when they fetch our JWK Set (`?consumer=`), by name. */
   readonly consumers: ReadonlyMap<string, ConsumerOptions>
   /** Where a setting of this tenant was written, e.g. `at('clients.orders-web.roles')` gives `tenants/acme.yaml:38`. */

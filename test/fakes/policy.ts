@@ -1,5 +1,6 @@
 /** Small tenants, clients and evidence for tests of the policy, by hand and at random. */
 import fc from 'fast-check'
+import { toRateLimits } from '../../src/admission/options.ts'
 import { type Client, GRANT_NAMES } from '../../src/client/options.ts'
 import type { Act, Evidence, MayAct } from '../../src/policy/decision.ts'
 import type { GrantRules } from '../../src/policy/options.ts'
@@ -59,6 +60,7 @@ export function aTenant(
     sources: [],
     clients: new Map([[only.id, only]]),
     corsOrigins: [],
+    limits: toRateLimits({}),
     consumers: new Map(),
     at: (path) => `acme.yaml:${path}`,
     ...rest,
@@ -230,10 +232,19 @@ export const anyEvidence: fc.Arbitrary<Evidence> = fc
     entitlements: fc.record({
       unknownUser: mostly(false, fc.boolean()),
       roles: fc.uniqueArray(sourceRole),
+      status: fc.constantFrom('fresh' as const, 'stale' as const, 'limited' as const),
+      maxLifeSeconds: mostly(undefined, fc.integer({ min: 1, max: 50_000 })),
     }),
   })
-  .map(({ actor, subject, ...over }) =>
-    someEvidence(withoutUndefined({ ...over, subject: withoutUndefined(subject), actor })),
+  .map(({ actor, subject, entitlements, ...over }) =>
+    someEvidence(
+      withoutUndefined({
+        ...over,
+        subject: withoutUndefined(subject),
+        entitlements: withoutUndefined(entitlements),
+        actor,
+      }),
+    ),
   )
 
 /** The same without members that are there but undefined: evidence never has those. */

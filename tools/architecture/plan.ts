@@ -37,8 +37,10 @@ const LAYER_OF_FOLDER: Readonly<Record<string, Layer>> = {
   cli: 'cli',
   adapters: 'adapters',
   'compose.ts': 'compose',
+  'compose-dependencies.ts': 'compose',
   'compose-keys.ts': 'compose',
   'compose-stores.ts': 'compose',
+  'compose-time.ts': 'compose',
   'main.ts': 'main',
 }
 
@@ -118,6 +120,7 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'prom-client': ['src/observe/'],
   undici: ['src/adapters/http/', 'src/adapters/vault/'],
   cockatiel: ['src/resilience/'],
+  ioredis: ['src/adapters/valkey/'],
   kysely: ['src/adapters/sql/'],
   pg: ['src/adapters/sql/'],
   'node:sqlite': ['src/adapters/sql/'],

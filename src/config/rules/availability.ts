@@ -16,15 +16,9 @@ const TENANT = ['tenants', '*'] as const
 
 /** What the format already knows and the program not yet. Each line goes when its feature comes. */
 const ABSENT: readonly Absent[] = [
-  { path: ['cache', 'valkey'], instead: 'write cache: memory' },
   { path: ['listen', 'public', 'tls', 'clientCa'], instead: 'use privateKeyJwt for clients' },
   { path: ['listen', 'admin', 'tls', 'clientCa'], instead: 'use rolemint admin token' },
   { path: [...TENANT, 'clients', '*', 'auth', 'mtls'], instead: 'use privateKeyJwt' },
-  {
-    path: [...TENANT, 'sources', '*', 'onFailure'],
-    values: ['stale', 'limited'],
-    instead: 'write onFailure: deny',
-  },
   {
     path: [...TENANT, 'clients', '*', 'grants', '*'],
     values: ['refresh', 'revoke', 'feed'],

@@ -63,7 +63,7 @@ function checkListeners(listen: ListenOptions, isDev: boolean, report: Report): 
         `use 127.0.0.1:${listener.port}, or profile: production`,
       )
     }
-    checkProxies(listener, path, report)
+    checkNetworks(listener.trustedProxies, [...path, 'trustedProxies'], report)
   }
   const isExposed = !isLoopbackHost(listen.admin.host) && !listen.admin.tls
   if (isExposed && !isDev) {
@@ -95,14 +95,15 @@ function isSameDoor(one: ListenerOptions, other: ListenerOptions): boolean {
   return one.host === other.host || isAnywhere(one.host) || isAnywhere(other.host)
 }
 
-function checkProxies(listener: ListenerOptions, path: Path, report: Report): void {
-  for (const [index, network] of listener.trustedProxies.entries()) {
+/** Complains about what is neither an address nor `address/prefix`. */
+export function checkNetworks(networks: readonly string[], path: Path, report: Report): void {
+  for (const [index, network] of networks.entries()) {
     const [address = '', bits, ...more] = network.split('/')
     const version = isIP(address)
     const widest = version === 4 ? 32 : 128
     const isSized = bits === undefined || (/^[0-9]{1,3}$/.test(bits) && Number(bits) <= widest)
     if (version === 0 || !isSized || more.length > 0) {
-      const place = [...path, 'trustedProxies', index]
+      const place = [...path, index]
       report.error('config/bad-value', place, 'this is no network', 'write 10.0.0.0/8 or 192.0.2.1')
     }
   }

@@ -12,6 +12,7 @@ import { checkIdps } from './idps.ts'
 import { checkIssuers } from './issuers.ts'
 import { checkKeys } from './keys.ts'
 import { createReport, type Report } from './report.ts'
+import { checkSharedState } from './shared-state.ts'
 import { checkSources } from './sources.ts'
 
 /**
@@ -28,7 +29,10 @@ export function checkMeaning(
   if (!isRecord(checked.value)) return
   const isDev = checked.value['profile'] === 'dev'
   checkUrls(checked, isDev, report)
-  if (isDeployment(checked.value, findings)) checkDeployment(checked.value, readText, report)
+  if (isDeployment(checked.value, findings)) {
+    checkDeployment(checked.value, readText, report)
+    checkSharedState(checked.value, report)
+  }
   const { tenants } = checked.value
   if (!isRecord(tenants)) return
   if (Object.keys(tenants).length === 0 && findings.isSound(['tenants']))
@@ -82,7 +86,7 @@ function checkOrigin(origin: string, path: Path, isDev: boolean, report: Report)
 
 /** True when the sections about the process are of the type their schema says. */
 function isDeployment(value: unknown, findings: Findings): value is ConfigValues {
-  const sections = ['profile', 'listen', 'store', 'keys', 'limits']
+  const sections = ['profile', 'listen', 'store', 'cache', 'outbound', 'keys', 'limits']
   return isRecord(value) && sections.every((section) => findings.isSound([section]))
 }
 

@@ -1,7 +1,11 @@
+import { webhookKey } from '../../entitlement/options.ts'
+import { milliseconds } from '../../lib/option.ts'
 import { nearest } from '../nearest.ts'
 import { quoted } from '../problem.ts'
 import type { TenantValues } from '../schema.ts'
 import type { Report } from './report.ts'
+
+type SourceValues = NonNullable<TenantValues['sources']>[string]
 
 /** Rules about the entitlement sources of one tenant. */
 export function checkSources(name: string, tenant: TenantValues, report: Report): void {
@@ -12,6 +16,7 @@ export function checkSources(name: string, tenant: TenantValues, report: Report)
     checkTemplate(config.url, [...path, 'url'], report)
     for (const [index, idp] of (config.idps ?? []).entries())
       checkNamesIdp(idp, idps, [...path, 'idps', index], report)
+    checkFailurePolicy(config, path, report)
     const secret = config.auth?.bearer ?? config.auth?.header?.value
     const key = config.auth?.bearer ? ['bearer'] : ['header', 'value']
     // RFC 9110 §5.5: a line break in a header value would begin a header of somebody's choice.
@@ -35,6 +40,31 @@ export function checkSources(name: string, tenant: TenantValues, report: Report)
       message,
       'add it to the idps of a source',
     )
+  }
+}
+
+/** What happens when the source fails must be said whole: half of a policy would be found out on the day it is needed. */
+function checkFailurePolicy(config: SourceValues, path: readonly string[], report: Report): void {
+  if (config.onFailure === 'limited' && !config.limited) {
+    const message = 'onFailure: limited does not say which roles stand in'
+    const mend = 'add limited: { roles: [...], ttl: 15m }'
+    report.error('config/failure-policy', [...path, 'onFailure'], message, mend)
+  }
+  if (config.limited && config.onFailure !== 'limited') {
+    const message = 'limited has no effect without onFailure: limited'
+    report.warning('config/failure-policy', [...path, 'limited'], message, 'remove one of the two')
+  }
+  const { stale = '0s', staleIfError = '0s' } = config.cache ?? {}
+  if (config.onFailure === 'stale' && milliseconds(stale) + milliseconds(staleIfError) === 0) {
+    const message =
+      'onFailure: stale has nothing to serve: cache.stale and cache.staleIfError are 0s'
+    const mend = 'say how old roles may be, e.g. cache: { staleIfError: 15m }'
+    report.error('config/failure-policy', [...path, 'onFailure'], message, mend)
+  }
+  if (config.webhook && !webhookKey(config.webhook.secret)) {
+    const message = 'what is behind this reference is no webhook secret'
+    const mend = 'write whsec_ and at least 24 random bytes in base64'
+    report.error('config/secret-kind', [...path, 'webhook', 'secret'], message, mend)
   }
 }
 
