@@ -29,11 +29,11 @@ interface Ground {
   readonly random: Random
   readonly log: Log
   readonly metrics: Metrics
+  readonly upstreams: Upstreams
 }
 
 /** What rolemint asks, and what replicas share. */
 export interface Dependencies {
-  readonly upstreams: Upstreams
   readonly publicKeys: PublicKeys
   readonly entitlements: EntitlementLookup
   readonly rates: RateStore
@@ -42,8 +42,7 @@ export interface Dependencies {
 
 /** Wires them; opens no connection but that to Valkey, which is not waited for. */
 export async function composeDependencies(ground: Ground): Promise<Dependencies> {
-  const { config, clock, random, log, metrics } = ground
-  const upstreams = createUpstreams({ random, observe: observer(ground) })
+  const { config, clock, random, log, metrics, upstreams } = ground
   const isDev = config.profile === 'dev'
   const egress = createEgress({ allow: config.outboundAllow, allowLoopback: isDev })
   const documents = createHttpJsonDocuments({ allowHttp: isDev }, { egress, clock })
@@ -53,7 +52,7 @@ export async function composeDependencies(ground: Ground): Promise<Dependencies>
       ? undefined
       : createDiskKeySnapshots({ random }, { folder, ...DISK_KEY_SNAPSHOT_DEFAULTS })
   const source = createHttpEntitlementSource({ egress, clock })
-  const cache = await openCache(ground, upstreams)
+  const cache = await openCache(ground)
   const entitlements = createEntitlementLookup({
     source,
     clock,
@@ -71,7 +70,6 @@ export async function composeDependencies(ground: Ground): Promise<Dependencies>
   })
   metrics.watchCaches(() => [{ cache: 'entitlements', ...entitlements.facts() }])
   return {
-    upstreams,
     publicKeys: createPublicKeys({
       documents,
       clock,
@@ -96,14 +94,18 @@ const STATES: Readonly<Record<UpstreamState, number>> = {
   'held-open': 3,
 }
 
-/** What upstreams tell goes to the metrics; changes of a breaker to the log as well. */
-function observer({ log, metrics }: Ground) {
+/** The dependencies of a deployment. What they tell goes to the metrics; changes of a breaker to the log as well. */
+export function composeUpstreams({
+  random,
+  log,
+  metrics,
+}: Omit<Ground, 'config' | 'clock' | 'upstreams'>): Upstreams {
   const labels = ({ kind, tenant = '', name }: UpstreamOptions) => ({
     kind,
     tenant,
     upstream: name,
   })
-  return {
+  const observe = {
     finished: (of: UpstreamOptions, end: { readonly outcome: string; readonly seconds: number }) =>
       metrics.upstreamCall(labels(of), end.outcome, end.seconds),
     retried: (of: UpstreamOptions) => metrics.upstreamRetry(labels(of)),
@@ -113,6 +115,7 @@ function observer({ log, metrics }: Ground) {
     },
     forgotten: (of: UpstreamOptions) => metrics.upstreamForgotten(labels(of)),
   }
+  return createUpstreams({ random, observe })
 }
 
 /** What replicas share, or what stands for it in a single process. */
@@ -124,8 +127,8 @@ interface Cache {
 
 const NO_CACHE_TO_CLOSE = () => Promise.resolve()
 
-async function openCache(ground: Ground, upstreams: Upstreams): Promise<Cache> {
-  const { config, clock, random, log, metrics } = ground
+async function openCache(ground: Ground): Promise<Cache> {
+  const { config, clock, random, log, metrics, upstreams } = ground
   const local = createMemoryRateStore()
   const { cache } = config
   if (cache.kind === 'memory') {

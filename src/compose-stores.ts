@@ -12,6 +12,7 @@ import { type Clock, systemClock } from './lib/clock.ts'
 import { createSystemRandom, type Random } from './lib/id.ts'
 import { Secret } from './lib/secret.ts'
 import type { Log } from './observe/log.ts'
+import type { Upstreams } from './resilience/upstream.ts'
 
 /** All durable state, opened. */
 export interface Stores {
@@ -33,6 +34,7 @@ interface StoreDeps {
   readonly clock: Clock
   readonly random: Random
   readonly log?: Log
+  readonly upstreams?: Upstreams
 }
 
 /** Opens the stores that the configuration names and brings their schema up to date. Rejects when one cannot be opened. */
@@ -77,7 +79,10 @@ async function openKeyStore(
     const client = await openVault(signer.vault, deps)
     const { mount, prefix, timeoutMilliseconds } = signer
     const options = { mount, prefix, timeoutMilliseconds }
-    const remoteSigner = createTransitSigner({ client, ...deps }, options)
+    const { createTransitBreaker } = await import('./adapters/vault/transit-upstream.ts')
+    const breaker = deps.upstreams && createTransitBreaker(deps.upstreams, options)
+    const parts = { client, ...deps, ...(breaker && { breaker }) }
+    const remoteSigner = createTransitSigner(parts, options)
     return { privateKeys: undefined, remoteSigner, close: () => client.close() }
   }
   if (!store) throw new Error('keys.store is missing')

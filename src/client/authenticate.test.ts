@@ -359,11 +359,12 @@ test('an assertion that is wrong in itself makes no key set be fetched', async (
   assert.deepEqual(fetched, [])
 })
 
-test('a client whose keys cannot be fetched is refused like any other, with the outage in the log', async () => {
-  const { ask, key, fetched } = setUp()
+test('a client whose keys cannot be fetched is told to come back, not that its credential is wrong, and no failure is counted', async () => {
+  const { ask, key, fetched, failed } = setUp()
   const outcome = ask(asserted(assertion(key, { iss: 'remote', sub: 'remote' })))
-  await assertNotAuthenticated(outcome, /no key for the assertion of the client remote/)
+  assert.equal((await refusalOf(outcome)).code, 'idp_keys_unavailable')
   assert.deepEqual(fetched, ['https://orders.example/jwks'])
+  assert.deepEqual(failed, [])
 })
 
 test('a public client is named by the presenter of the subject token', async () => {

@@ -1,22 +1,25 @@
-import { LRUCache } from 'lru-cache'
-import { type Clock, numericDate } from '../lib/clock.ts'
+import type { Random } from '../lib/id.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { EntitlementEvidence } from '../policy/decision.ts'
-import { DeadlineExceeded, waitUnder, withDeadline } from '../resilience/deadline.ts'
-import { createSingleFlight } from '../resilience/single-flight.ts'
+import { waitUnder } from '../resilience/deadline.ts'
+import { type Kept, LoadFailed } from '../resilience/swr.ts'
+import { createSwrCache } from '../resilience/swr-cache.ts'
 import type { Tenant } from '../tenant/tenant.ts'
-import { normaliseRoles, unionOfRoles } from './normalise.ts'
+import { type Answer, limitedEvidence, markedStale, merged, sizeOfAnswer } from './answer.ts'
+import { type AskDeps, createAsk, failureOf } from './ask.ts'
+import type { Source } from './options.ts'
 import { type PlannedSource, planSources, type SourcePlan } from './plan.ts'
-import { type EntitlementSource, SourceFailure } from './source.ts'
+import { createSharedLevel, READ_MILLISECONDS } from './second-level.ts'
+import type { Purge, SharedAnswers } from './shared-answers.ts'
 
 /** Answers kept, over all tenants and sources; the least recently used are forgotten first. */
 const MAX_ANSWERS = 100_000
-/** Bound on what they hold together, in characters: many users with long role lists must not fill the memory. */
-const MAX_CHARACTERS = 64 * 1024 * 1024
-/** What an answer and each of its roles cost besides their characters; a rough figure for the bound above. */
-const OVERHEAD_CHARACTERS = 32
-/** When to try again after a source failed: long enough to breathe, short enough not to be noticed as an outage. */
-const RETRY_AFTER_SECONDS = 5
+/** Bound on what they hold together: many users with long role lists must not fill the memory. */
+const MAX_BYTES = 64 * 1024 * 1024
+/** A load may take this much longer than the source, for the shared answers before it. */
+const GRACE_MILLISECONDS = READ_MILLISECONDS + 50
+/** When callers may try again, at least: a storm of retries must not be what keeps a source down. */
+const LEAST_RETRY_SECONDS = 2
 
 /** A user as the sources know them, and the IdP that vouches for them. */
 export interface EntitledUser {
@@ -24,21 +27,37 @@ export interface EntitledUser {
   readonly user: string
 }
 
+/** What one look-up at one source came to. `loaded` and `shared` were waited for; `fresh` came from memory. */
+export type LookupOutcome =
+  | 'fresh'
+  | 'stale'
+  | 'limited'
+  | 'loaded'
+  | 'shared'
+  | 'unknown-user'
+  | 'failed'
+
 /** What the look-up is given. */
-export interface EntitlementLookupDeps {
-  readonly source: EntitlementSource
-  readonly clock: Clock
-  /** Told once for each failed call of a source, also when nobody waits for it any more. For the log. */
-  readonly onFailure?: (tenant: string, failure: SourceFailure) => void
+export interface EntitlementLookupDeps extends AskDeps {
+  readonly random: Random
+  /** Answers that replicas share; left out where there are none. */
+  readonly shared?: SharedAnswers | undefined
+  /** Told of every call of the shared answers that failed or was too slow. */
+  readonly sharedFailed?: (error: unknown) => void
+  /** Told once for each look-up and source, from memory too: it must cost next to nothing. */
+  readonly outcome?: (tenant: string, source: string, outcome: LookupOutcome) => void
+  /** Told of a bug in a look-up that nobody waited for. */
+  readonly unexpected?: (error: unknown) => void
 }
 
 /**
  * What all sources that serve this IdP say about the user, merged by union.
  *
- * All of them or none: one source that fails refuses the look-up, as a union without it would be a set of roles that
- * nobody decided on. The wait ends with `signal`; the calls go on for whoever else waits for the same user.
+ * All of them or none: one source that fails refuses the look-up, unless its own failure policy has something to stand in, as a union
+ * without it would be a set of roles that nobody decided on. The wait ends with `signal`; the calls go on for whoever else waits.
  *
- * @throws {Refusal} `entitlements_unavailable` when a source fails, none serves the IdP, or `signal` fires first.
+ * @throws {Refusal} `entitlements_unavailable` when a source fails, none serves the IdP, or `signal` fires first; if its reason is a
+ *   refusal, that one.
  */
 export type LookupEntitlements = (
   tenant: Tenant,
@@ -46,145 +65,226 @@ export type LookupEntitlements = (
   signal: AbortSignal,
 ) => Promise<EntitlementEvidence>
 
-/** One source's word on one user. */
-interface Answer {
-  readonly askedAt: number
-  readonly evidence: EntitlementEvidence
-  /** The last union this was the first part of; good for as long as all its parts are the current answers. */
-  union?: { readonly parts: readonly Answer[]; readonly evidence: EntitlementEvidence }
+/** What a purge came to. */
+export interface Purged {
+  /** Answers forgotten by this replica. */
+  readonly entries: number
+  /** Whether the shared answers, and so the other replicas, have heard of it; undefined when there are none. */
+  readonly shared: boolean | undefined
 }
 
-/** Looks entitlements up, with an answer kept for `fresh`, "no such user" for `unknownUser`, and a failure not at all. */
-export function createEntitlementLookup({
-  source: port,
-  clock,
-  onFailure,
-}: EntitlementLookupDeps): LookupEntitlements {
+/** What the cache of entitlements holds, for metrics and operators. */
+export interface EntitlementCacheFacts {
+  readonly entries: number
+  readonly bytes: number
+  readonly maxBytes: number
+  readonly loading: number
+  readonly hits: number
+  readonly loads: number
+  readonly sources: readonly {
+    readonly tenant: string
+    readonly source: string
+    readonly entries: number
+    readonly bytes: number
+  }[]
+}
+
+/** The look-up of entitlements with what operators do to its cache. */
+export interface EntitlementLookup {
+  readonly lookup: LookupEntitlements
+  /**
+   * Forgets answers, here and in every replica that shares them. A load under way is answered to whoever waits for it, and not kept.
+   * Never rejects: that the others could not be told is in the result.
+   */
+  purge(what: Purge, signal: AbortSignal): Promise<Purged>
+  facts(): EntitlementCacheFacts
+  /** Stops listening for the purges of others. */
+  close(): void
+}
+
+/**
+ * Looks entitlements up, with each source under its own cache windows and failure policy:
+ *
+ * 1. Until `cache.fresh` an answer is used as it is. In the last fifth of that, at a moment drawn for each answer, a new one is fetched
+ *    meanwhile, so that users who came together do not come back together, and nobody waits.
+ * 2. For `cache.stale` longer it is used at once, marked `stale`, while a new one is fetched. The operator asked for that by setting it,
+ *    so it holds under every policy; but `deny` means that a failure is never bridged, so under `deny` it ends with the first failure.
+ * 3. After that the source is asked, and waited for. When that fails, `stale` and `limited` use the last answer, marked `stale`, until
+ *    the larger of `cache.stale` and `cache.staleIfError` after `fresh`. That limit is hard.
+ * 4. Where no answer may be used, `limited` grants the roles of `limited`, in a token of a short life. Not to somebody whom the source
+ *    did not know when it last answered, however long ago: a person without an entry has left or never came, and an outage must not be
+ *    the way to get roles. Of somebody never asked about, nothing of the kind is known.
+ * 5. Else the look-up is refused. A failed look-up is never "no roles", and "no such user" is used for `cache.unknownUser` and no longer.
+ *
+ * A failure is remembered for half a second, twice as long after each further one, up to 5 s, so that a dead source is not asked at every
+ * request. An answer from the future, which is one from before the clock was set back, is not used at all.
+ */
+export function createEntitlementLookup(deps: EntitlementLookupDeps): EntitlementLookup {
+  const { clock, random, shared, outcome = ignore, sharedFailed = ignore } = deps
   const plans = new WeakMap<Tenant, SourcePlan>()
-  const answers = new LRUCache<string, Answer>({
-    max: MAX_ANSWERS,
-    maxSize: MAX_CHARACTERS,
-    sizeCalculation: sizeOf,
-  })
-  const flights = createSingleFlight<Answer>()
+  const cache = createSwrCache<Answer>(
+    { clock, random },
+    {
+      maxEntries: MAX_ANSWERS,
+      maxBytes: MAX_BYTES,
+      sizeOf: sizeOfAnswer,
+      failureOf,
+      unexpected: deps.unexpected ?? ignore,
+    },
+  )
+  const level = shared && createSharedLevel({ shared, clock, failed: sharedFailed })
+  const stopListening = shared?.onPurge(forget)
 
-  return async (tenant, { idp, user }, signal) => {
-    let plan = plans.get(tenant)
-    if (!plan) plans.set(tenant, (plan = planSources(tenant)))
-    const planned = plan.get(idp) ?? []
+  const lookup: LookupEntitlements = async (tenant, { idp, user }, signal) => {
+    const planned = planOf(tenant).get(idp) ?? []
     if (planned.length === 0) throw unavailable(new Error(`no source serves the IdP ${idp}`))
+    return atHand(tenant, planned, user) ?? (await waitFor(tenant, planned, user, signal))
+  }
 
+  function planOf(tenant: Tenant): SourcePlan {
+    let plan = plans.get(tenant)
+    if (!plan) plans.set(tenant, (plan = planSources(tenant, openShelf)))
+    return plan
+  }
+
+  function openShelf(tenant: Tenant, source: Source, identity: string) {
+    return cache.shelf({
+      tags: tagsOf({ tenant: tenant.name, source: source.name }),
+      version: identity,
+      lives: {
+        fresh: source.freshMilliseconds,
+        stale: source.staleMilliseconds,
+        staleIfError: source.staleIfErrorMilliseconds,
+        negative: source.unknownUserMilliseconds,
+      },
+      bridgesFailure: source.onFailure !== 'deny',
+      deadlineMilliseconds: source.totalMilliseconds + GRACE_MILLISECONDS,
+      load: createAsk(deps, tenant, source),
+      second: level?.of(tenant, source, identity),
+    })
+  }
+
+  /** What memory says, if it says all. */
+  function atHand(tenant: Tenant, planned: readonly PlannedSource[], user: string) {
     const now = clock.now()
-    const kept = planned.map((each) => current(each, user, now))
-    const parts = kept.every((answer) => answer !== undefined)
-      ? kept
-      : await askMissing(tenant, planned, kept, user, signal)
-    return merged(parts)
+    const parts: EntitlementEvidence[] = []
+    let first: Answer | undefined
+    for (const { source, answers } of planned) {
+      const kept = answers.atHand(user, now)
+      if (!kept) return undefined
+      first ??= kept.value
+      parts.push(evidenceOf(kept, source, now))
+    }
+    for (const [i, { unknownUser, status }] of parts.entries())
+      outcome(tenant.name, planned[i]?.source.name ?? '', unknownUser ? 'unknown-user' : status)
+    const [only] = parts
+    return only && parts.length === 1 ? only : merged(parts, first)
   }
 
-  function current({ source, keyPrefix }: PlannedSource, user: string, now: number) {
-    const answer = answers.get(keyPrefix + user)
-    if (!answer) return undefined
-    const age = now - answer.askedAt
-    const keep = answer.evidence.unknownUser
-      ? source.unknownUserMilliseconds
-      : source.freshMilliseconds
-    // An age below zero means the clock was set back: how old the answer really is nobody knows.
-    return age >= 0 && age < keep ? answer : undefined
-  }
-
-  async function askMissing(
+  async function waitFor(
     tenant: Tenant,
     planned: readonly PlannedSource[],
-    kept: readonly (Answer | undefined)[],
     user: string,
     signal: AbortSignal,
-  ): Promise<readonly Answer[]> {
+  ): Promise<EntitlementEvidence> {
     try {
       // Nobody would read the answers.
       signal.throwIfAborted()
-      const asked = planned.map(
-        async (each, i) =>
-          kept[i] ?? flights.run(each.keyPrefix + user, () => ask(tenant, each, user)),
-      )
-      return await waitUnder(Promise.all(asked), signal)
+      const asked = planned.map((each) => answerOf(tenant, each, user))
+      return merged(await waitUnder(Promise.all(asked), signal), undefined)
     } catch (error) {
-      if (signal.aborted || error instanceof SourceFailure) throw unavailable(error)
+      if (error instanceof Refusal) throw error
+      if (signal.aborted) throw unavailable(error)
       throw error
     }
   }
 
-  async function ask(
+  async function answerOf(
     tenant: Tenant,
-    { source, keyPrefix }: PlannedSource,
+    { source, answers }: PlannedSource,
     user: string,
-  ): Promise<Answer> {
-    // The age counts from the question: the source may have read its data at once and answered slowly.
-    const askedAt = clock.now()
-    const maxRoles = tenant.rules.maxSourceRoles
+  ): Promise<EntitlementEvidence> {
+    const tell = (what: LookupOutcome): void => outcome(tenant.name, source.name, what)
     try {
-      const given = await withDeadline(source.totalMilliseconds, (deadline) =>
-        port.rolesOf(source, user, maxRoles, deadline),
-      )
-      if (given.known && given.roles.length > maxRoles) {
-        throw new SourceFailure(source.name, 'contract', `more than ${maxRoles} roles`)
-      }
-      const roles = given.known ? normaliseRoles(source.name, given.roles) : NO_ROLES
-      const answer: Answer = { askedAt, evidence: evidence(askedAt, !given.known, roles) }
-      answers.set(keyPrefix + user, answer)
-      return answer
+      const { kept, from } = await answers.get(user)
+      const evidence = evidenceOf(kept, source, clock.now())
+      if (evidence.unknownUser) tell('unknown-user')
+      else if (evidence.status === 'stale') tell('stale')
+      else tell(OUTCOME_FROM[from])
+      return evidence
     } catch (error) {
-      const failure =
-        error instanceof DeadlineExceeded
-          ? new SourceFailure(source.name, 'timeout', error.message, error)
-          : error
-      if (failure instanceof SourceFailure) onFailure?.(tenant.name, failure)
-      throw failure
+      if (!(error instanceof LoadFailed)) throw error
+      const { onFailure, limited } = source
+      if (onFailure === 'limited' && limited && answers.last(user)?.negative !== true) {
+        tell('limited')
+        return limitedEvidence(limited, clock.now())
+      }
+      tell('failed')
+      throw unavailable(error.cause, error.retryAfterMilliseconds)
     }
+  }
+
+  /** Here alone. */
+  function forget(what: Purge): number {
+    level?.purged(what)
+    return cache.purge({
+      tags: tagsOf(what),
+      ids: what.user === undefined ? undefined : [what.user],
+    })
+  }
+
+  return {
+    lookup,
+    async purge(what, signal) {
+      const entries = forget(what)
+      if (!shared) return { entries, shared: undefined }
+      try {
+        await waitUnder(shared.purge(what, signal), signal)
+        return { entries, shared: true }
+      } catch (error) {
+        sharedFailed(error)
+        return { entries, shared: false }
+      }
+    },
+    facts() {
+      const { shelves, ...facts } = cache.facts()
+      const sources = shelves.map(({ tags: [tenant = '', source = ''], entries, bytes }) => ({
+        tenant: tenant.slice(TENANT_TAG.length),
+        source: source.slice(SOURCE_TAG.length),
+        entries,
+        bytes,
+      }))
+      return { ...facts, sources }
+    },
+    close: () => stopListening?.(),
   }
 }
 
-const NO_ROLES: readonly string[] = Object.freeze([])
-
-function evidence(
-  askedAt: number,
-  unknownUser: boolean,
-  roles: readonly string[],
-): EntitlementEvidence {
-  // Frozen, since every request for this user gets the same object.
-  return Object.freeze({ status: 'fresh', at: numericDate(askedAt), unknownUser, roles })
+/** What an answer says now: the same as ever, but marked when it is older than fresh. */
+function evidenceOf(kept: Kept<Answer>, source: Source, now: number): EntitlementEvidence {
+  const { value, askedAt, negative } = kept
+  const isMarked = !negative && now - askedAt >= source.freshMilliseconds
+  return isMarked ? (value.stale ?? markedStale(value)) : value.evidence
 }
 
-/** The union of the answers, kept with the first of them so that a cached look-up neither sorts nor allocates. */
-function merged(parts: readonly Answer[]): EntitlementEvidence {
-  const [first] = parts
-  if (first && parts.length === 1) return first.evidence
-  if (first?.union && sameParts(first.union.parts, parts)) return first.union.evidence
-  const union = evidence(
-    Math.min(...parts.map((part) => part.askedAt)),
-    // One source that knows the user is enough to know them.
-    parts.every((part) => part.evidence.unknownUser),
-    unionOfRoles(parts.map((part) => part.evidence.roles)),
-  )
-  if (first) first.union = { parts, evidence: union }
-  return union
+const OUTCOME_FROM = { memory: 'fresh', source: 'loaded', shared: 'shared' } as const
+const TENANT_TAG = 'tenant '
+const SOURCE_TAG = 'source '
+
+function tagsOf({ tenant, source }: Omit<Purge, 'user'>): readonly string[] {
+  const all = TENANT_TAG + tenant
+  return source === undefined ? [all] : [all, SOURCE_TAG + source]
 }
 
-// The lengths count: another IdP may be served by the same sources and one more.
-function sameParts(a: readonly Answer[], b: readonly Answer[]): boolean {
-  return a.length === b.length && a.every((part, i) => part === b[i])
-}
-
-function sizeOf(answer: Answer, key: string): number {
-  let characters = key.length + OVERHEAD_CHARACTERS
-  for (const role of answer.evidence.roles) characters += role.length + OVERHEAD_CHARACTERS
-  return characters
-}
-
-function unavailable(cause: unknown): Refusal {
+function unavailable(cause: unknown, retryAfterMilliseconds = 0): Refusal {
   return new Refusal(
     'entitlements_unavailable',
     'The roles of the user could not be read. Try again shortly.',
-    { cause, retryAfterSeconds: RETRY_AFTER_SECONDS },
+    {
+      cause,
+      retryAfterSeconds: Math.max(LEAST_RETRY_SECONDS, Math.ceil(retryAfterMilliseconds / 1000)),
+    },
   )
 }
+
+function ignore(): void {}

@@ -3,15 +3,39 @@ import {
   choice,
   count,
   duration,
+  flag,
   group,
   milliseconds,
   oneOf,
+  seconds,
   secret,
   text,
   texts,
   url,
 } from '../lib/option.ts'
-import type { Secret } from '../lib/secret.ts'
+import { Secret } from '../lib/secret.ts'
+import { batchSchema, type SourceBatch, toBatch } from './batch-options.ts'
+
+const HEADER_NAME = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+
+const limitedSchema = group(
+  {
+    roles: texts({
+      description:
+        'Roles, as the source names them, that anybody may have whom the source did not call unknown when it last answered.',
+      reload: 'hot',
+      minItems: 1,
+    }),
+    ttl: Type.Optional(
+      duration({
+        description: 'Longest life of a token with such roles.',
+        reload: 'hot',
+        default: '15m',
+      }),
+    ),
+  },
+  { description: 'What `onFailure: limited` grants.' },
+)
 
 /** One entitlement source, under `tenants.<tenant>.sources.<name>`. */
 export const sourceSchema = group(
@@ -39,7 +63,7 @@ export const sourceSchema = group(
               name: text({
                 description: 'Header name.',
                 reload: 'hot',
-                pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
+                pattern: HEADER_NAME,
               }),
               value: secret({ description: 'Header value.', reload: 'hot' }),
             },
@@ -79,6 +103,41 @@ export const sourceSchema = group(
         maximum: 1000,
       }),
     ),
+    consistency: Type.Optional(
+      oneOf(
+        {
+          snapshot: text({
+            description:
+              'Where every page names the state it was read from, e.g. `meta.version`; all pages must name the same.',
+            reload: 'hot',
+          }),
+          header: text({
+            description: 'Response header in which every page names the state it was read from.',
+            reload: 'hot',
+            pattern: HEADER_NAME,
+          }),
+          recheck: flag({
+            description:
+              'Ask again, with If-None-Match, for all pages but the last once that was read; needs strong ETags.',
+            reload: 'hot',
+          }),
+        },
+        {
+          description:
+            'How a list that changes while it is read is noticed. It is then read once more, and a second change is a failure.',
+        },
+      ),
+    ),
+    batch: Type.Optional(batchSchema),
+    concurrency: Type.Optional(
+      count({
+        description: 'Most connections to the source, and so most requests at a time.',
+        reload: 'restart',
+        default: 64,
+        minimum: 1,
+        maximum: 1024,
+      }),
+    ),
     timeout: Type.Optional(
       group(
         {
@@ -89,9 +148,17 @@ export const sourceSchema = group(
               default: '200ms',
             }),
           ),
+          read: Type.Optional(
+            duration({
+              description:
+                'Longest silence: until the head of an answer is there, and between two pieces of its body.',
+              reload: 'hot',
+              default: '500ms',
+            }),
+          ),
           total: Type.Optional(
             duration({
-              description: 'Longest wait for all pages together.',
+              description: 'Longest wait for all pages together, retries included.',
               reload: 'hot',
               default: '800ms',
             }),
@@ -105,7 +172,8 @@ export const sourceSchema = group(
         {
           fresh: Type.Optional(
             duration({
-              description: 'How long an answer is used without asking again.',
+              description:
+                'How long an answer is used. In the last fifth of that time, from a moment that differs from user to user, a new one is fetched meanwhile.',
               reload: 'hot',
               default: '60s',
             }),
@@ -113,7 +181,7 @@ export const sourceSchema = group(
           stale: Type.Optional(
             duration({
               description:
-                'How long after that it may still be used while a new one is fetched (with the failure policies).',
+                'How long after `fresh` it is still used, marked `stale`, while a new one is fetched; with `onFailure: deny` not once the source has failed.',
               reload: 'hot',
               default: '0s',
             }),
@@ -121,14 +189,14 @@ export const sourceSchema = group(
           staleIfError: Type.Optional(
             duration({
               description:
-                'How long it may be used when the source fails (with the failure policies).',
+                'How long after `fresh` it is used, marked `stale`, when the source fails; with `onFailure: deny` not at all.',
               reload: 'hot',
               default: '0s',
             }),
           ),
           unknownUser: Type.Optional(
             duration({
-              description: 'How long "no such user" is remembered.',
+              description: 'How long "no such user" is remembered; never used longer.',
               reload: 'hot',
               default: '30s',
             }),
@@ -140,11 +208,28 @@ export const sourceSchema = group(
     onFailure: Type.Optional(
       choice(
         {
-          description: 'What an unanswered look-up means: `deny` refuses with 503.',
+          description:
+            'What an unanswered look-up means: `deny` refuses with 503; `stale` uses the last answer as long as `cache.stale` and `cache.staleIfError` allow, then refuses; `limited` grants the roles of `limited` where no answer may be used any more. Token and ledger say which it was.',
           reload: 'hot',
           default: 'deny',
         },
         ['deny', 'stale', 'limited'],
+      ),
+    ),
+    limited: Type.Optional(limitedSchema),
+    webhook: Type.Optional(
+      group(
+        {
+          secret: secret({
+            description:
+              'What calls are signed with: `whsec_` and at least 24 bytes in base64 (Standard Webhooks).',
+            reload: 'hot',
+          }),
+        },
+        {
+          description:
+            'Lets the source say that roles changed, at `POST {issuer}/v1/sources/{source}/changed`, so that they are asked for anew.',
+        },
       ),
     ),
   },
@@ -153,6 +238,22 @@ export const sourceSchema = group(
 
 /** How we authenticate to a source. */
 export type SourceAuth = { readonly header: string; readonly value: Secret }
+
+/** How a change of the list between two pages is noticed. */
+export type Consistency =
+  | { readonly kind: 'none' }
+  | {
+      readonly kind: 'snapshot'
+      readonly at: { readonly path: string } | { readonly header: string }
+    }
+  | { readonly kind: 'recheck' }
+
+/** What stands in for the answers of a source that gives none. */
+export interface LimitedRoles {
+  readonly roles: readonly string[]
+  /** Longest life of a token with such roles. */
+  readonly ttlSeconds: number
+}
 
 /** An entitlement source as the entitlement room uses it. */
 export interface Source {
@@ -166,14 +267,28 @@ export interface Source {
   readonly nextPagePath: string | undefined
   readonly echoPath: string | undefined
   readonly maxPages: number
+  readonly consistency: Consistency
+  readonly batch: SourceBatch | undefined
+  /** Connections to the source, and so requests under way. */
+  readonly concurrency: number
   readonly connectMilliseconds: number
+  /** Longest silence: until the head of an answer is there, and between two pieces of its body. */
+  readonly readMilliseconds: number
   readonly totalMilliseconds: number
   readonly freshMilliseconds: number
+  readonly staleMilliseconds: number
+  readonly staleIfErrorMilliseconds: number
   readonly unknownUserMilliseconds: number
+  readonly onFailure: 'deny' | 'stale' | 'limited'
+  /** Undefined where none are listed: `limited` then refuses like `deny`. */
+  readonly limited: LimitedRoles | undefined
+  /** What calls of its webhook are signed with; undefined means that it may not call. */
+  readonly webhookKey: Secret<Buffer> | undefined
 }
 
 /** Turns a checked configuration section into a {@link Source}. */
 export function toSource(name: string, config: Static<typeof sourceSchema>): Source {
+  const { timeout, cache, limited, webhook } = config
   return {
     name,
     url: config.url,
@@ -183,10 +298,19 @@ export function toSource(name: string, config: Static<typeof sourceSchema>): Sou
     nextPagePath: config.nextPage,
     echoPath: config.echo,
     maxPages: config.maxPages ?? 20,
-    connectMilliseconds: milliseconds(config.timeout?.connect ?? '200ms'),
-    totalMilliseconds: milliseconds(config.timeout?.total ?? '800ms'),
-    freshMilliseconds: milliseconds(config.cache?.fresh ?? '60s'),
-    unknownUserMilliseconds: milliseconds(config.cache?.unknownUser ?? '30s'),
+    consistency: toConsistency(config.consistency),
+    batch: config.batch && toBatch(config.batch),
+    concurrency: config.concurrency ?? 64,
+    connectMilliseconds: milliseconds(timeout?.connect ?? '200ms'),
+    readMilliseconds: milliseconds(timeout?.read ?? '500ms'),
+    totalMilliseconds: milliseconds(timeout?.total ?? '800ms'),
+    freshMilliseconds: milliseconds(cache?.fresh ?? '60s'),
+    staleMilliseconds: milliseconds(cache?.stale ?? '0s'),
+    staleIfErrorMilliseconds: milliseconds(cache?.staleIfError ?? '0s'),
+    unknownUserMilliseconds: milliseconds(cache?.unknownUser ?? '30s'),
+    onFailure: config.onFailure ?? 'deny',
+    limited: limited && { roles: limited.roles, ttlSeconds: seconds(limited.ttl ?? '15m') },
+    webhookKey: webhook && webhookKey(webhook.secret),
   }
 }
 
@@ -195,4 +319,30 @@ function toAuth(auth: Static<typeof sourceSchema>['auth']): SourceAuth | undefin
     return { header: 'authorization', value: auth.bearer.map((token) => `Bearer ${token}`) }
   if (auth?.header) return { header: auth.header.name.toLowerCase(), value: auth.header.value }
   return undefined
+}
+
+function toConsistency(given: Static<typeof sourceSchema>['consistency']): Consistency {
+  if (given?.snapshot !== undefined) return { kind: 'snapshot', at: { path: given.snapshot } }
+  if (given?.header !== undefined)
+    return { kind: 'snapshot', at: { header: given.header.toLowerCase() } }
+  return { kind: given?.recheck ? 'recheck' : 'none' }
+}
+
+const WEBHOOK_PREFIX = 'whsec_'
+/** A shorter key could be guessed offline from one signed call; Standard Webhooks asks for 24 to 64 bytes. */
+const FEWEST_KEY_BYTES = 24
+
+/**
+ * The key behind a webhook secret, which is `whsec_` and base64; undefined when it has another form or is too short to sign with.
+ *
+ * @see {@link https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md Standard Webhooks}
+ */
+export function webhookKey(written: Secret): Secret<Buffer> | undefined {
+  const whole = written.reveal().trim()
+  if (!whole.startsWith(WEBHOOK_PREFIX)) return undefined
+  const encoded = whole.slice(WEBHOOK_PREFIX.length).replace(/=+$/, '')
+  const key = Buffer.from(encoded, 'base64')
+  // Buffer skips what is no base64: a mistyped secret would be another, shorter one.
+  const isWhole = key.toString('base64').replace(/=+$/, '') === encoded
+  return isWhole && key.length >= FEWEST_KEY_BYTES ? new Secret(key) : undefined
 }

@@ -1,6 +1,7 @@
 /** What the tests of the listeners share: makers only, no state. Named as a test so that no product file may import it. */
 import { createHash } from 'node:crypto'
 import type { LightMyRequestResponse } from 'fastify'
+import { toRateLimits } from '../../src/admission/options.ts'
 import type { Client, ClientAuth } from '../../src/client/options.ts'
 import type { ExchangeRequest } from '../../src/exchange/request.ts'
 import type { AdminDeps, AdminKeys } from '../../src/http/admin/deps.ts'
@@ -8,11 +9,13 @@ import type { AdminRole } from '../../src/http/options.ts'
 import type { PublicDeps, PublicOptions } from '../../src/http/public/deps.ts'
 import type { RingReport } from '../../src/keys/recorded.ts'
 import type { Ring } from '../../src/keys/ring.ts'
+import { systemClock } from '../../src/lib/clock.ts'
 import { createSystemRandom } from '../../src/lib/id.ts'
 import { Secret } from '../../src/lib/secret.ts'
 import type { Log } from '../../src/observe/log.ts'
 import type { Tenants } from '../../src/tenant/resolve.ts'
 import type { Tenant } from '../../src/tenant/tenant.ts'
+import { sourceOf } from './entitlement-source.ts'
 
 /** A token-shaped text that must never be seen in an answer or a log line. */
 export const CANARY = 'eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJl'
@@ -47,20 +50,13 @@ export function aTenant(changes: Partial<Tenant> = {}): Tenant {
     consumers: new Map(),
     idps: new Map(),
     sources: [
-      {
-        name: 'hr',
+      sourceOf({
         url: 'https://user:hush@hr.acme.example/users/{user}?key=hush',
-        idps: undefined,
         auth: { header: 'x-api-key', value: new Secret('hush') },
         rolesPath: 'items',
         nextPagePath: undefined,
-        echoPath: undefined,
-        maxPages: 20,
-        connectMilliseconds: 200,
         totalMilliseconds: 800,
-        freshMilliseconds: 60_000,
-        unknownUserMilliseconds: 30_000,
-      },
+      }),
     ],
     clients: new Map([['orders-web', aClient('orders-web')]]),
     rules: {
@@ -72,6 +68,7 @@ export function aTenant(changes: Partial<Tenant> = {}): Tenant {
       ttlSeconds: 43_200,
     },
     corsOrigins: [],
+    limits: toRateLimits({}),
     at: (path) => `acme.yaml: ${path}`,
     ...changes,
   }
@@ -112,6 +109,7 @@ export function publicDeps(changes: Partial<PublicDeps> = {}) {
         issuedTokenType: 'urn:ietf:params:oauth:token-type:access_token',
         expiresIn: 300,
         scope: undefined,
+        rate: {},
       })
     },
     introspect: (_tenant, credentials, token) => {
@@ -129,6 +127,9 @@ export function publicDeps(changes: Partial<PublicDeps> = {}) {
       staleIfErrorSeconds: 43_200,
     }),
     jwksFetched: () => undefined,
+    door: () => undefined,
+    entitlements: { purge: () => Promise.resolve({ entries: 0, shared: undefined }) },
+    clock: systemClock,
     random: createSystemRandom(),
     log,
     metrics: { httpRequest: () => undefined },
@@ -167,6 +168,26 @@ export function adminKeys(changes: Partial<AdminKeys> = {}): AdminKeys {
   }
 }
 
+/** A ledger for operators: empty, and always willing. */
+export function aLedger(changes: Partial<AdminDeps['ledger']> = {}): AdminDeps['ledger'] {
+  return {
+    find: () => Promise.resolve(undefined),
+    recent: () => Promise.resolve([]),
+    append: () => Promise.resolve({ recorded: true }),
+    ...changes,
+  }
+}
+
+const NOTHING_CACHED = {
+  entries: 0,
+  bytes: 0,
+  maxBytes: 0,
+  loading: 0,
+  hits: 0,
+  loads: 0,
+  sources: [],
+}
+
 /** An admin listener's dependencies; `token(role)` is a credential of that role. */
 export function adminDeps(changes: Partial<AdminDeps> = {}) {
   const log = keptLog()
@@ -191,7 +212,22 @@ export function adminDeps(changes: Partial<AdminDeps> = {}) {
     keys: adminKeys(),
     preview: () =>
       Promise.resolve({ outcome: 'refuse', code: 'no_roles', message: 'x', trace: [] }),
-    ledger: { find: () => Promise.resolve(undefined), recent: () => Promise.resolve([]) },
+    ledger: aLedger(),
+    upstreams: { list: () => [], named: () => undefined },
+    entitlements: {
+      facts: () => NOTHING_CACHED,
+      purge: () => Promise.resolve({ entries: 0, shared: undefined }),
+    },
+    health: {
+      store: () => Promise.resolve(),
+      keyStore: () => Promise.resolve(),
+      load: () => ({
+        limit: 1,
+        inFlight: 0,
+        queued: 0,
+        shed: { vital: 0, introspect: 0, exchange: 0 },
+      }),
+    },
     status: () => Promise.resolve({ version: '0.0.0' }),
     describeConfig: () => ({ version: 1 }),
     clock: { now: () => now },

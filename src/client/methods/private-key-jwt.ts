@@ -166,7 +166,8 @@ async function isSigned(
     const other = await publicKeys.replacementFor(source, algorithms, key, signal, owner)
     return other !== undefined && verifySignature(other, signingInput, signature)
   } catch (error) {
-    if (isRefusal(error))
+    // An outage is none of the client's doing: told that its credential is wrong, it would stop, or be shut out for trying again.
+    if (isRefusal(error, 'invalid_signature') || isRefusal(error, 'algorithm_not_allowed'))
       throw notAuthenticated(`no key for the assertion of the client ${client.id}`, error)
     throw error
   }
