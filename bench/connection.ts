@@ -3,6 +3,8 @@ import { connect, type Socket } from 'node:net'
 /** An answer as far as a load generator looks at it. */
 export interface Answer {
   readonly status: number
+  /** Status line and headers. */
+  readonly head: string
   /** Valid only until the callback returns. */
   readonly body: Buffer
 }
@@ -31,9 +33,17 @@ export async function openConnection(
   let done: ((answer: Answer) => void) | undefined
   let received: Buffer | undefined
   let closed = false
+  const parse = (bytes: Buffer) => {
+    try {
+      return parseAnswer(bytes)
+    } catch (error) {
+      onError(error as Error)
+      return undefined
+    }
+  }
   socket.on('data', (chunk) => {
     received = received ? Buffer.concat([received, chunk]) : chunk
-    const answer = parse(received, onError)
+    const answer = parse(received)
     if (!answer) return
     received = undefined
     const call = done
@@ -67,21 +77,18 @@ function dial(port: number): Promise<Socket> {
   })
 }
 
-/** The answer when all of it is there. */
-function parse(bytes: Buffer, onError: (error: Error) => void): Answer | undefined {
+/** The answer when all of it is there. @throws {Error} when its length cannot be known. */
+export function parseAnswer(bytes: Buffer): Answer | undefined {
   const headEnd = bytes.indexOf(HEAD_END)
   if (headEnd < 0) return undefined
   const head = bytes.toString('latin1', 0, headEnd)
   const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1]
-  if (length === undefined) {
-    onError(new Error('an answer has no Content-Length'))
-    return undefined
-  }
+  if (length === undefined) throw new Error('an answer has no Content-Length')
   const bodyStart = headEnd + HEAD_END.length
   const end = bodyStart + Number(length)
   if (bytes.length < end) return undefined
   const status = Number(head.slice(STATUS_AT, STATUS_AT + 3))
-  return { status, body: bytes.subarray(bodyStart, end) }
+  return { status, head, body: bytes.subarray(bodyStart, end) }
 }
 
 /** A complete POST of a form, its bytes made beforehand. */

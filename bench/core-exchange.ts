@@ -6,11 +6,13 @@
  */
 import { randomBytes } from 'node:crypto'
 import { createMemoryPrivateKeyStore } from '../src/adapters/memory/private-key-store.ts'
+import { createMemoryRateStore } from '../src/adapters/memory/rate-store.ts'
 import { createMemoryRingStore } from '../src/adapters/memory/ring-store.ts'
 import { generateKeyPair } from '../src/adapters/node-crypto/key-pair.ts'
 import { createLocalSigner } from '../src/adapters/node-crypto/local-signer.ts'
 import { createAdmission } from '../src/admission/admit.ts'
 import { createClientAuthentication } from '../src/client/authenticate.ts'
+import { machineTime } from '../src/compose-time.ts'
 import type { Config } from '../src/config/config.ts'
 import { loadConfig } from '../src/config/load.ts'
 import { createEntitlementLookup } from '../src/entitlement/lookup.ts'
@@ -20,13 +22,13 @@ import { parseExchangeParameters } from '../src/exchange/request.ts'
 import { createIssuing } from '../src/exchange/response.ts'
 import { createKeys } from '../src/keys/keys.ts'
 import { createStoredHalves } from '../src/keys/stored-halves.ts'
-import { systemClock as clock } from '../src/lib/clock.ts'
 import { createSystemRandom, newTraceId } from '../src/lib/id.ts'
 import { Secret } from '../src/lib/secret.ts'
 import { createLog } from '../src/observe/log.ts'
 import { createMetrics } from '../src/observe/metrics.ts'
 import { createPolicyRules } from '../src/policy/decide.ts'
 import { TOKEN_TTL_CAP_SECONDS } from '../src/policy/options.ts'
+import { createUpstreams } from '../src/resilience/upstreams.ts'
 import { parseCompactJws } from '../src/subject/jws.ts'
 import { ALGORITHM_NAMES } from '../src/subject/options.ts'
 import { createPublicKeys } from '../src/subject/public-keys.ts'
@@ -97,6 +99,7 @@ function readConfig({ idpPublicJwk }: CoreExchangeSetup, clientSecret: string): 
 async function composeExchange(config: Config) {
   const random = createSystemRandom()
   const log = createLog({ write: () => undefined }, 'silent')
+  const clock = machineTime([], log)
   const limits = () => config.tokenLimits
   const signer = createLocalSigner()
   const privateKeys = createMemoryPrivateKeyStore()
@@ -144,12 +147,18 @@ async function composeExchange(config: Config) {
   )
   return createExchange({
     cutOff: () => false,
+    mustBeSure: clock.mustBeSure,
     rules: createPolicyRules(),
     subjects,
-    entitlements: createEntitlementLookup({ source: { rolesOf }, clock }),
+    entitlements: createEntitlementLookup({
+      source: { rolesOf },
+      clock,
+      random,
+      upstreams: createUpstreams({ random }),
+    }).lookup,
     clock,
     authenticateClient,
-    admission: createAdmission({ clock }, () => config.rateLimits),
+    admission: createAdmission({ store: createMemoryRateStore() }),
     records: createRecords({
       ledger,
       clock,

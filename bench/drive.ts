@@ -104,7 +104,7 @@ export function driveOpen(
  * 20 µs. That is the bench's doing and not the server's, and falls hardest on the fastest server. So it is done alike
  * for rolemint, the peer and the trivial server, in both loops.
  */
-function spinWhile(isOn: () => boolean, givenUp: AbortSignal | undefined): void {
+export function spinWhile(isOn: () => boolean, givenUp?: AbortSignal): void {
   const spin = () => {
     if (!givenUp?.aborted && isOn()) setImmediate(spin)
   }

@@ -37,17 +37,27 @@ export function upnOf(user: number): string {
 }
 
 /** Signs access tokens of the bench's users, no two of them alike. */
-export function createMinter(privateJwk: JsonWebKey, now: () => number): (user: number) => string {
+export function createMinter(
+  privateJwk: JsonWebKey,
+  now: () => number,
+  audience: string | readonly string[] = BENCH_AUDIENCE,
+): (user: number) => string {
   const key = createPrivateKey({ key: privateJwk, format: 'jwk' })
   const header = base64url({ alg: 'ES256', typ: 'at+jwt', kid: KID })
-  return (user) => mint(key, header, user, Math.floor(now() / 1000))
+  return (user) => mint(key, header, user, audience, Math.floor(now() / 1000))
 }
 
 /** About 800 bytes, as an access token of a corporate IdP is. */
-function mint(key: KeyObject, header: string, user: number, now: number): string {
+function mint(
+  key: KeyObject,
+  header: string,
+  user: number,
+  audience: string | readonly string[],
+  now: number,
+): string {
   const claims = {
     iss: BENCH_ISSUER,
-    aud: BENCH_AUDIENCE,
+    aud: audience,
     sub: `u-${user}`,
     upn: upnOf(user),
     email: upnOf(user),
