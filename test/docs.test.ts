@@ -157,6 +157,16 @@ suite('docs/metrics.md', () => {
     metrics.keyStoreUp(true)
     metrics.keyRing('acme', 'ES256', { successors: 1, signsForSeconds: 1, overdueSeconds: 0 })
     metrics.cutoffAge(0.1)
+    metrics.entitlements('acme', 'hr', 'fresh')
+    const of = { kind: 'source', tenant: 'acme', upstream: 'source acme/hr' }
+    metrics.upstreamCall(of, 'ok', 0.1)
+    metrics.upstreamRetry(of)
+    metrics.upstreamState(of, 0)
+    metrics.rateLimited('client')
+    metrics.rateFallback()
+    metrics.watchLoad(() => ({ limit: 1, inFlight: 0, queued: 0, shed: { exchange: 0 } }))
+    metrics.watchCaches(() => [{ cache: 'entitlements', entries: 0, bytes: 0 }])
+    metrics.watchClock(() => ({ isSure: true, wallAheadSeconds: 0, steps: 0 }))
     const text = await metrics.text()
     const real = [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)].map(([, name = '', type]) => {
       const sample = new RegExp(`^${name}(?:_count)?(?:\\{(.*)\\})? `, 'm').exec(text)

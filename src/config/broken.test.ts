@@ -50,7 +50,13 @@ function problemsOf(text: string): readonly Problem[] {
     return loadConfig({
       path: '/etc/r/rolemint.yaml',
       files,
-      env: { HR_TOKEN: 'hr', SHORT: 'x', LINES: 'x\r\nx-admin: 1' },
+      env: {
+        HR_TOKEN: 'hr',
+        SHORT: 'x',
+        LINES: 'x\r\nx-admin: 1',
+        VALKEY: 'redis://cache.acme.example:6379/0',
+        PG: 'postgres://rolemint@db.acme.example/rolemint',
+      },
     }).warnings
   } catch (error) {
     if (error instanceof ConfigError) return error.problems
@@ -317,19 +323,68 @@ const BREAKS: Readonly<Record<string, Break>> = {
     to: '{ postgres: ▸"${env:SHORT}" }',
     code: 'config/secret-kind',
   },
-  // Not yet
-  'a failure policy of a later version': {
+  // What stands in when something fails
+  'a policy of serving old roles that keeps none': {
     from: '        roles: items',
     to: '        onFailure: ▸stale\n        roles: items',
-    code: 'config/not-available',
-    mend: /deny/,
+    code: 'config/failure-policy',
+    mend: /staleIfError: 15m/,
   },
-  Valkey: {
+  'limited roles that are not listed': {
+    from: '        roles: items',
+    to: '        onFailure: ▸limited\n        roles: items',
+    code: 'config/failure-policy',
+    mend: /limited: \{ roles/,
+  },
+  'listed roles that no policy grants': {
+    from: '        roles: items',
+    to: '        ▸limited: { roles: [SAP_ORD_R] }\n        roles: items',
+    code: 'config/failure-policy',
+    severity: 'warning',
+  },
+  'a webhook secret that can be guessed': {
+    from: '        roles: items',
+    to: '        webhook: { secret: ▸"${env:SHORT}" }\n        roles: items',
+    code: 'config/secret-kind',
+    mend: /whsec_/,
+  },
+  'a cache that is at no redis URL': {
     from: 'limits:',
     to: 'cache: { valkey: ▸"${env:HR_TOKEN}" }\nlimits:',
-    code: 'config/not-available',
-    mend: /memory/,
+    code: 'config/secret-kind',
+    mend: /redis:\/\//,
   },
+  'a seal that can be guessed': {
+    from: 'limits:',
+    to: 'cache: { valkey: "${env:VALKEY}", seal: ▸"${env:SHORT}" }\nlimits:',
+    code: 'config/secret-kind',
+    mend: /32 random bytes/,
+  },
+  'a limit that each replica would count for itself': {
+    from: `store: { sqlite: ./data/rolemint.db }
+keys:
+  store: { sealed: { kek: "\${file:kek}" } }
+limits: { skew: 30s }`,
+    to: `store: { postgres: "\${env:PG}" }
+keys:
+  store: { sealed: { kek: "\${file:kek}" } }
+limits: { skew: 30s, perClient: ▸10/s }`,
+    code: 'config/per-process',
+    mend: /perProcess: true/,
+  },
+  'a network that is none': {
+    from: 'limits:',
+    to: 'outbound: { allow: [▸10.0.0.0/33] }\nlimits:',
+    code: 'config/bad-value',
+    mend: /10\.0\.0\.0\/8/,
+  },
+  'a network that is every address there is': {
+    from: 'limits:',
+    to: 'outbound: { allow: [▸0.0.0.0/0] }\nlimits:',
+    code: 'config/bad-value',
+    mend: /name the networks/,
+  },
+  // Not yet
   'mutual TLS of a client': {
     from: '{ privateKeyJwt: { jwksUri: https://orders.acme.example/jwks } }',
     to: '{ ▸mtls: {} }',

@@ -138,6 +138,7 @@ type Parameters = ReadonlyMap<string, string>
 export function presentedCredentials(
   authorization: string | undefined,
   single: Parameters,
+  from?: string,
 ): PresentedCredentials {
   const clientId = single.get('client_id')
   const clientSecret = single.get('client_secret')
@@ -149,6 +150,7 @@ export function presentedCredentials(
     ...(clientSecret === undefined ? {} : { clientSecret: new Secret(clientSecret) }),
     ...(assertion === undefined ? {} : { assertion: new Secret(assertion) }),
     ...(assertionType === undefined ? {} : { assertionType }),
+    ...(from === undefined ? {} : { from }),
   }
 }
 

@@ -32,16 +32,18 @@ export function createPathIndex<R extends RouteFacts>(
     const all = [...known, route]
     exact.set(route.path, { routes: all, methods: all.flatMap(({ method }) => methodsOf(method)) })
   }
-  const patterns = [...exact].flatMap(([path, facts]) =>
-    path.includes(':') ? [{ prefix: path.slice(0, path.indexOf(':')), facts }] : [],
-  )
+  const patterns = [...exact].flatMap(([path, facts]) => {
+    const [prefix = '', ...others] = path.split(/:[^/]+/)
+    return others.length > 0 ? [{ prefix, suffix: others.join(''), facts }] : []
+  })
   return (path) =>
     (path.includes(':') ? undefined : exact.get(path)) ??
     patterns.find(
-      ({ prefix }) =>
-        path.length > prefix.length &&
+      ({ prefix, suffix }) =>
+        path.length > prefix.length + suffix.length &&
         path.startsWith(prefix) &&
-        !path.includes('/', prefix.length),
+        path.endsWith(suffix) &&
+        !path.slice(prefix.length, path.length - suffix.length).includes('/'),
     )?.facts
 }
 

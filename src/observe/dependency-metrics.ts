@@ -12,6 +12,8 @@ export interface LoadGauges {
   readonly limit: number
   readonly inFlight: number
   readonly queued: number
+  /** Requests refused since the start, by priority. */
+  readonly shed: Readonly<Record<string, number>>
 }
 
 /** What is watched of a cache. */
@@ -43,11 +45,9 @@ export interface DependencyMetrics {
   watchCaches(read: () => readonly CacheGauges[]): void
   /** Where the clock is looked at when somebody scrapes. */
   watchClock(read: () => ClockGauges): void
-  shed(priority: string): void
   rateLimited(limit: string): void
   /** A rate was counted by this process alone, as the shared store did not answer. */
   rateFallback(): void
-  purged(by: string): void
 }
 
 /** Names for the documentation; a test compares this list with `docs/metrics.md`. */
@@ -63,7 +63,6 @@ export const DEPENDENCY_METRIC_NAMES = {
   rateFallbacks: 'rolemint_rate_fallbacks_total',
   cacheEntries: 'rolemint_cache_entries',
   cacheBytes: 'rolemint_cache_bytes',
-  purges: 'rolemint_cache_purges_total',
   clockSure: 'rolemint_clock_sure',
   clockAhead: 'rolemint_clock_wall_ahead_seconds',
   clockSteps: 'rolemint_clock_steps',
@@ -99,9 +98,7 @@ export function createDependencyMetrics(registry: Registry): DependencyMetrics {
   })
   const counter = (name: string, help: string, label: string) =>
     new Counter({ name, help, labelNames: [label], registers })
-  const shed = counter(names.shed, 'Requests refused for want of capacity.', 'priority')
   const limited = counter(names.rateLimited, 'Requests refused by a rate limit.', 'limit')
-  const purges = counter(names.purges, 'Purges of the entitlement cache, by who asked.', 'by')
   const fallbacks = new Counter({
     name: names.rateFallbacks,
     help: 'Rates counted by this process alone, as the shared store did not answer.',
@@ -117,10 +114,8 @@ export function createDependencyMetrics(registry: Registry): DependencyMetrics {
       for (const outcome of OUTCOMES) calls.remove({ ...of, outcome })
     },
     ...watches(registry),
-    shed: (priority) => shed.labels({ priority }).inc(),
     rateLimited: (limit) => limited.labels({ limit }).inc(),
     rateFallback: () => fallbacks.inc(),
-    purged: (by) => purges.labels({ by }).inc(),
   }
 }
 
@@ -143,6 +138,17 @@ function watches(
         })
       gauge(names.loadLimit, 'Requests worked on at once at most.', ({ limit }) => limit)
       gauge(names.loadInFlight, 'Requests being worked on.', ({ inFlight }) => inFlight)
+      new Counter({
+        name: names.shed,
+        help: 'Requests refused for want of capacity.',
+        labelNames: ['priority'] as const,
+        registers,
+        collect() {
+          this.reset()
+          for (const [priority, count] of Object.entries(read().shed))
+            this.labels({ priority }).inc(count)
+        },
+      })
       gauge(names.loadQueued, 'Requests that wait for a place.', ({ queued }) => queued)
     },
     watchClock(read) {

@@ -69,9 +69,10 @@ function flowsFor(
   const random = createSystemRandom()
   const exchange = createExchange({
     cutOff: () => false,
+    mustBeSure: () => undefined,
     ...deciding,
     authenticateClient: async () => ({ client, method: 'client_secret_basic', claims: [] }),
-    admission: { client() {}, subject() {} },
+    admission: { door: () => undefined, client: () => ({ subject: () => undefined, headers: {} }) },
     records: createRecords({
       ledger: createMemoryLedger({ clock }),
       clock,

@@ -12,6 +12,8 @@ import type { Schema } from './schema.ts'
 import { createSqlStore, type SqlStore } from './store.ts'
 
 const GOODBYE_MILLISECONDS = 2000
+/** Not now(), which is the time at which the transaction began. */
+const NOW = 'select (extract(epoch from clock_timestamp()) * 1000)::float8 as now'
 
 export interface PostgresStoreDeps {
   /** Decides which once-only claims have expired. */
@@ -98,7 +100,11 @@ export async function createPostgresStore(
   const appends = createAppends(pool, clock, { maxPending, stallMilliseconds })
   const ledger = createPostgresLedger({ pool, appends })
   const database = createPostgresDatabase(pool)
-  return createSqlStore({ ledger, database, random, engine: 'postgres' }, async () => {
+  const time = async (signal: AbortSignal) => {
+    const { rows } = await bounded(() => pool.query<{ now: number }>(NOW), signal)
+    return rows[0]?.now ?? Number.NaN
+  }
+  return createSqlStore({ ledger, database, random, engine: 'postgres', time }, async () => {
     await appends.close()
     // A server that no longer answers would keep a polite goodbye waiting for ever.
     await Promise.race([pool.end(), setTimeout(GOODBYE_MILLISECONDS, undefined, { ref: false })])

@@ -24,6 +24,8 @@ export interface SqlStore {
   readonly adminTokens: AdminTokenStore
   /** Private keys sealed under `kek` (see `parseKek`); a deployment with its keys in Vault never calls it. */
   privateKeys(kek: Secret<Buffer>): PrivateKeyStore
+  /** What time it is at the server; absent where the database is a file of this machine. Milliseconds since the epoch. */
+  readonly time?: (signal: AbortSignal) => Promise<number>
   /** Lets what was begun finish and closes the database. */
   close(): Promise<void>
 }
@@ -35,11 +37,13 @@ export function createSqlStore(
     database,
     random,
     engine,
+    time,
   }: {
     readonly ledger: Ledger
     readonly database: SqlDatabase
     readonly random: Random
     readonly engine: Engine
+    readonly time?: (signal: AbortSignal) => Promise<number>
   },
   close: () => Promise<void>,
 ): SqlStore {
@@ -51,6 +55,7 @@ export function createSqlStore(
     consumers: createSqlConsumerStore(database),
     adminTokens: createSqlAdminTokenStore(database),
     privateKeys: (kek) => createSqlPrivateKeyStore(database, createSeal({ kek, random })),
+    ...(time && { time }),
     close,
   }
 }

@@ -1,4 +1,5 @@
 import type { Ledger } from '../../audit/ledger.ts'
+import type { EntitlementLookup } from '../../entitlement/lookup.ts'
 import type { Preview } from '../../exchange/preview.ts'
 import type { ConsumerReport } from '../../keys/census.ts'
 import type { RecordedKeys } from '../../keys/recorded.ts'
@@ -7,11 +8,13 @@ import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/id.ts'
 import type { Log } from '../../observe/log.ts'
 import type { Metrics } from '../../observe/metrics.ts'
+import type { Upstreams } from '../../resilience/upstream.ts'
 import type { Tenants } from '../../tenant/resolve.ts'
 import type { Tenant } from '../../tenant/tenant.ts'
 import type { AdminTokenStore } from '../admin-tokens.ts'
 import type { SocketBounds, TlsMaterial } from '../fastify-server.ts'
 import type { ProbeDeps } from '../probes.ts'
+import type { HealthParts } from './health.ts'
 
 /** The key rings, as operators see and change them. */
 export interface AdminKeys extends Omit<RecordedKeys, 'cutOffKilled'> {
@@ -27,7 +30,10 @@ export interface AdminDeps extends ProbeDeps {
   readonly tenants: Tenants
   readonly keys: AdminKeys
   readonly preview: Preview
-  readonly ledger: Pick<Ledger, 'find' | 'recent'>
+  readonly ledger: Pick<Ledger, 'find' | 'recent' | 'append'>
+  readonly upstreams: Pick<Upstreams, 'list' | 'named'>
+  readonly entitlements: Pick<EntitlementLookup, 'facts' | 'purge'>
+  readonly health: HealthParts
   /** What `GET /admin/v1/status` answers besides the tenants: version, configuration hash, store, uptime. No secret. */
   readonly status: (signal: AbortSignal) => Promise<Readonly<Record<string, unknown>>>
   /** The effective configuration as JSON-serialisable data, secrets replaced. */

@@ -4,6 +4,7 @@ import type { InjectOptions } from 'fastify'
 import {
   adminDeps,
   adminKeys,
+  aLedger,
   as,
   CANARY,
   jsonOf,
@@ -475,11 +476,10 @@ suite('decisions', () => {
 
   test('a recorded decision is found by its jti in its own tenant only', async () => {
     const { get } = listening({
-      ledger: {
+      ledger: aLedger({
         find: (tenant, id) =>
           Promise.resolve(tenant === 'acme' && id === 'jti-1' ? ENTRY : undefined),
-        recent: () => Promise.resolve([]),
-      },
+      }),
     })
     const answer = await get('/admin/v1/decisions/jti-1?tenant=acme', as('auditor'))
     assert.deepEqual(jsonOf(answer), {
@@ -505,13 +505,12 @@ suite('decisions', () => {
   test('ledger entries come in pages, with checked bounds', async () => {
     const asks: unknown[] = []
     const { get } = listening({
-      ledger: {
-        find: () => Promise.resolve(undefined),
+      ledger: aLedger({
         recent: (tenant, limit, before) => {
           asks.push([tenant, limit, before])
           return Promise.resolve(limit === 1 ? [ENTRY] : [])
         },
-      },
+      }),
     })
     const page = (query: string) => get(`/admin/v1/audit/entries?${query}`, as('auditor'))
     assert.equal(jsonOf(await page('tenant=acme&limit=1&before=9'))['next_before'], 7)
@@ -533,7 +532,7 @@ suite('decisions', () => {
   })
 
   test('a ledger that is down is 503', async () => {
-    const { get } = listening({ ledger: { find: down, recent: down } })
+    const { get } = listening({ ledger: aLedger({ find: down, recent: down }) })
     for (const path of ['audit/entries', 'decisions/x']) {
       const answer = await get(`/admin/v1/${path}?tenant=acme`, as('auditor'))
       assert.equal(answer.statusCode, 503)

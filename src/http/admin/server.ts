@@ -5,9 +5,12 @@ import { type ProbeRoute, probeRoutes } from '../probes.ts'
 import { createRequestBudget } from '../request-scope.ts'
 import { createPathIndex } from '../route.ts'
 import { createAuthenticateOperator, mustHaveRole, unauthenticated } from './authenticate.ts'
+import { breakerRoutes } from './breakers.ts'
+import { cacheRoutes } from './caches.ts'
 import { decisionRoutes } from './decisions.ts'
 import type { AdminDeps, AdminOptions } from './deps.ts'
 import { entriesRoute } from './entries.ts'
+import { healthRoute } from './health.ts'
 import { keyRoutes } from './keys.ts'
 import { adminOpenApiRoute } from './openapi.ts'
 import { registryRoutes } from './registry.ts'
@@ -26,6 +29,9 @@ export function adminRoutes(deps: AdminDeps, options: AdminOptions): readonly Ad
     ...decisionRoutes(deps),
     ...registryRoutes(deps),
     entriesRoute(deps),
+    ...breakerRoutes(deps),
+    ...cacheRoutes(deps),
+    healthRoute(deps),
     ...(options.probes ? probeRoutes(deps).map(forAnyone) : []),
   ]
   return [...routes, adminOpenApiRoute(options.version, routes)]

@@ -1,6 +1,10 @@
+import type { LoadGate } from '../../admission/load.ts'
+import type { PresentedCredentials } from '../../client/credentials.ts'
+import type { EntitlementLookup } from '../../entitlement/lookup.ts'
 import type { Exchange } from '../../exchange/exchange.ts'
 import type { Introspect } from '../../issued/introspect.ts'
 import type { ServedJwks } from '../../keys/timetable.ts'
+import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/id.ts'
 import type { Log } from '../../observe/log.ts'
 import type { Metrics } from '../../observe/metrics.ts'
@@ -14,6 +18,13 @@ export interface PublicDeps {
   readonly tenants: Tenants
   readonly exchange: Exchange
   readonly introspect: Introspect
+  /** What a source's word of a change makes us forget. */
+  readonly entitlements: Pick<EntitlementLookup, 'purge'>
+  readonly clock: Clock
+  /** Refuses before anything is verified what is known to be refused: a full limit, too many failures of an address. No I/O. @throws {Refusal} */
+  readonly door: (tenant: Tenant, credentials: PresentedCredentials) => void
+  /** Decides whether there is room for what can wait; left out: there always is. */
+  readonly load?: LoadGate
   /** The JWK Set of the tenant, already rendered; asked at every request, so it answers from memory. */
   readonly jwks: (tenant: Tenant) => ServedJwks | Promise<ServedJwks>
   /** Told who fetched which key set; a name that the tenant does not know is ignored. No I/O. */

@@ -1,4 +1,3 @@
-import type { Exchange } from '../../exchange/exchange.ts'
 import { type ExchangeParameters, parseExchangeParameters } from '../../exchange/request.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { bearerToken, carriesCredential, presentedCredentials } from '../form.ts'
@@ -6,7 +5,7 @@ import { JSON_TYPE, parseJsonBody } from '../json-body.ts'
 import { noteClient, tenantOf } from '../request-scope.ts'
 import type { PublicRoute } from './route.ts'
 import { EXCHANGE_BODY, TOKEN_ANSWER } from './schemas.ts'
-import { exchanged } from './token.ts'
+import { type ExchangeRouteDeps, exchanged } from './token.ts'
 
 const DEFAULT_TYPE = 'urn:ietf:params:oauth:token-type:jwt'
 
@@ -25,12 +24,13 @@ const TEXTS = [
 ] as const
 
 /** POST /v1/token/exchange: the same use case for those who would rather speak JSON. */
-export function jsonExchangeRoute(exchange: Exchange): PublicRoute {
+export function jsonExchangeRoute({ exchange, door }: ExchangeRouteDeps): PublicRoute {
   return {
     method: 'POST',
     path: '/v1/token/exchange',
     errors: 'api',
     cors: true,
+    priority: 'exchange',
     operation: {
       id: 'exchange',
       summary: 'Exchange a token, JSON in, JSON out',
@@ -49,8 +49,9 @@ export function jsonExchangeRoute(exchange: Exchange): PublicRoute {
       const parameters = parametersOf(parseJsonBody(headers, body), bearer)
       const authorization = bearer === undefined ? headers.authorization : undefined
       scope.credentialInBody = authorization === undefined && carriesCredential(parameters.single)
-      const credentials = presentedCredentials(authorization, parameters.single)
+      const credentials = presentedCredentials(authorization, parameters.single, scope.address)
       noteClient(scope, credentials.basic?.id ?? credentials.clientId)
+      door(tenant, credentials)
       const request = parseExchangeParameters(parameters, credentials, scope.id)
       return exchanged(await exchange(tenant, request, signal))
     },

@@ -1,3 +1,4 @@
+import type { Priority } from '../../admission/load.ts'
 import type { Call } from '../listener.ts'
 import type { Answer, RouteFacts } from '../route.ts'
 
@@ -5,5 +6,7 @@ import type { Answer, RouteFacts } from '../route.ts'
 export interface PublicRoute extends RouteFacts {
   /** Pages of the tenant's origins may read its answers. */
   readonly cors: boolean
+  /** What it may be put off or refused for when not everything can be served; left out: nothing. */
+  readonly priority?: Priority
   readonly handle: (call: Call, signal: AbortSignal) => Answer | Promise<Answer>
 }

@@ -10,6 +10,7 @@ import { introspectRoute } from './introspect.ts'
 import { jsonExchangeRoute } from './json-exchange.ts'
 import { publicOpenApiRoute } from './openapi.ts'
 import type { PublicRoute } from './route.ts'
+import { sourceWebhookRoute } from './source-webhook.ts'
 import { tokenRoute } from './token.ts'
 
 const REQUEST_BUDGET_MILLISECONDS = 5_000
@@ -18,9 +19,10 @@ const BUDGET_SLOT_MILLISECONDS = 100
 /** Everything that the public listener answers. */
 export function publicRoutes(deps: PublicDeps, options: PublicOptions): readonly PublicRoute[] {
   const routes = [
-    tokenRoute(deps.exchange),
-    jsonExchangeRoute(deps.exchange),
-    introspectRoute(deps.introspect),
+    tokenRoute(deps),
+    jsonExchangeRoute(deps),
+    introspectRoute(deps),
+    sourceWebhookRoute(deps),
     ...jwksRoutes(deps),
     ...metadataRoutes(options.metadata),
     errorPageRoute(),
@@ -41,6 +43,7 @@ export function createPublicServer(deps: PublicDeps, options: PublicOptions): Ht
     tls: options.tls,
     trustedProxies: options.trustedProxies ?? [],
     bounds: options.bounds,
+    load: deps.load,
     locate: deps.tenants.resolve,
     issuer: ({ tenant }) => tenant?.issuer ?? '',
     before: (call) => {

@@ -11,16 +11,21 @@ import { carriesCredential, FORM_TYPE, parseForm, presentedCredentials } from '.
 import type { Call } from '../listener.ts'
 import { noteClient, tenantOf } from '../request-scope.ts'
 import { type Answer, PRIVATE_JSON } from '../route.ts'
+import type { PublicDeps } from './deps.ts'
 import type { PublicRoute } from './route.ts'
 import { TOKEN_ANSWER, TOKEN_FORM } from './schemas.ts'
 
+/** What either exchange route is given. */
+export type ExchangeRouteDeps = Pick<PublicDeps, 'exchange' | 'door'>
+
 /** POST /token: token exchange, the only grant there is (RFC 8693 §2.1). */
-export function tokenRoute(exchange: Exchange): PublicRoute {
+export function tokenRoute({ exchange, door }: ExchangeRouteDeps): PublicRoute {
   return {
     method: 'POST',
     path: '/token',
     errors: 'oauth',
     cors: true,
+    priority: 'exchange',
     operation: {
       id: 'token',
       summary: 'Exchange a token (RFC 8693), form in, JSON out',
@@ -32,6 +37,7 @@ export function tokenRoute(exchange: Exchange): PublicRoute {
     async handle(call, signal) {
       const tenant = tenantOf(call.scope)
       const form = readForm(call)
+      door(tenant, form.credentials)
       mustBeTokenExchange(form.parameters.single.get('grant_type'))
       const request = parseExchangeParameters(form.parameters, form.credentials, call.scope.id)
       return exchanged(await exchange(tenant, request, signal))
@@ -41,7 +47,8 @@ export function tokenRoute(exchange: Exchange): PublicRoute {
 
 /** The successful answer of either exchange. */
 export function exchanged(response: Awaited<ReturnType<Exchange>>): Answer {
-  return { status: 200, headers: PRIVATE_JSON, body: JSON.stringify(responseBody(response)) }
+  const headers = { ...PRIVATE_JSON, ...response.rate }
+  return { status: 200, headers, body: JSON.stringify(responseBody(response)) }
 }
 
 /** The parameters and credentials of a form; what the log may say of them is noted. */
@@ -52,7 +59,7 @@ export function readForm(call: Call): {
   const parameters = parseForm(call.headers, call.scope.query, call.body)
   const { authorization } = call.headers
   call.scope.credentialInBody = authorization === undefined && carriesCredential(parameters.single)
-  const credentials = presentedCredentials(authorization, parameters.single)
+  const credentials = presentedCredentials(authorization, parameters.single, call.scope.address)
   noteClient(call.scope, credentials.basic?.id ?? credentials.clientId)
   return { parameters, credentials }
 }
