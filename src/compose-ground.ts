@@ -7,6 +7,7 @@ import type { Config } from './config/config.ts'
 import type { RingPolicy } from './keys/ring.ts'
 import type { Clock } from './lib/clock.ts'
 import { createSystemRandom, type Random } from './lib/id.ts'
+import { fixed } from './lib/live.ts'
 import { createLog, createLogDestination, type Log } from './observe/log.ts'
 import { createMetrics, type Metrics } from './observe/metrics.ts'
 import type { Upstreams } from './resilience/upstream.ts'
@@ -52,7 +53,7 @@ export async function prepare(config: Config, parts: Partial<Parts>): Promise<Gr
   if (stores.time) others.push(stores.time)
   try {
     const kept = keySettings(config, parts.keyPolicy)
-    const settings = () => kept
+    const settings = fixed(kept)
     const house = composeKeys({ config, clock, random, log, metrics, stores, settings })
     await house.open(AbortSignal.timeout(BOOT_MILLISECONDS))
     const common = { config, clock, random, log, metrics, upstreams }

@@ -78,12 +78,14 @@ export async function composeServers(
         },
         tls: await readTls(config.listen.public, readFile),
         trustedProxies: config.listen.public.trustedProxies,
+        bounds: config.listen.public.bounds,
       },
     ),
     admin: createAdminServer(admin, {
       version: VERSION,
       probes: config.listen.probes === undefined,
       tls: await readTls(config.listen.admin, readFile),
+      bounds: config.listen.admin.bounds,
     }),
     probes: createProbeServer(probing),
   }

@@ -1,5 +1,5 @@
 /** Composition root: the only place that knows which adapter fills which port. */
-import { createAdmission } from './admission/admit.ts'
+import { createAdmission, createDoor } from './admission/admit.ts'
 import { createFailedAuthentications } from './admission/failed-auth.ts'
 import { createClientAuthentication } from './client/authenticate.ts'
 import { type Ground, type Parts, prepare } from './compose-ground.ts'
@@ -16,6 +16,7 @@ import { type HttpServer, type OpenListener, openListener } from './http/listen.
 import type { ListenerOptions } from './http/options.ts'
 import { createIntrospect } from './issued/introspect.ts'
 import type { Keys } from './keys/keys.ts'
+import { fixed } from './lib/live.ts'
 import type { Log } from './observe/log.ts'
 import { createPolicyRules } from './policy/decide.ts'
 import { parseCompactJws } from './subject/jws.ts'
@@ -92,7 +93,7 @@ function composeFlows(ground: Ground): Flows {
   const { keys, cutoffs } = ground.house
   const { ledger } = stores
   const { publicKeys, rates } = ground.outside
-  const limits = () => config.tokenLimits
+  const limits = fixed(config.tokenLimits)
   const cutOff = (tenant: string, kid: string) => {
     cutoffs.mustBeFresh()
     return cutoffs.isCutOff(tenant, kid)
@@ -106,7 +107,7 @@ function composeFlows(ground: Ground): Flows {
   const subjects = createSubjectVerifier(verifying, limits)
   const failures = createFailedAuthentications(
     { store: rates, refused: () => metrics.rateLimited('failed-auth') },
-    () => config.rateLimits.failedAuthPerAddress,
+    fixed(config.rateLimits.failedAuthPerAddress),
   )
   const admission = createAdmission({
     store: rates,
@@ -146,10 +147,7 @@ function composeFlows(ground: Ground): Flows {
       ledger,
       metrics,
     }),
-    door(tenant, credentials) {
-      admission.door(tenant)
-      failures.door?.(tenant, credentials)
-    },
+    door: createDoor({ admission, failures }),
   }
 }
 

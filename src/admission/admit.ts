@@ -1,6 +1,8 @@
+import type { PresentedCredentials } from '../client/credentials.ts'
 import { type Clock, monotonicClock } from '../lib/clock.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Tenant } from '../tenant/tenant.ts'
+import type { FailedAuthentications } from './failed-auth.ts'
 import { rateFields, retryAfterSeconds, type ToldLimit } from './rate-fields.ts'
 import type { RateAnswer, RateAsk, RateStore } from './rate-store.ts'
 
@@ -33,6 +35,23 @@ export interface Admission {
    * @throws {Refusal} `rate_limited` with `retryAfterSeconds`, thrown or as the rejection; the reason of `signal`.
    */
   client(tenant: Tenant, clientId: string, signal: AbortSignal): Admitted | Promise<Admitted>
+}
+
+/** Refuses before anything is verified what is known to be refused. @throws {Refusal} `rate_limited` with `retryAfterSeconds`. */
+export type Door = (tenant: Tenant, credentials: PresentedCredentials) => void
+
+/** The door of the edge: a limit that many share, and addresses that failed too often. */
+export function createDoor({
+  admission,
+  failures,
+}: {
+  readonly admission: Pick<Admission, 'door'>
+  readonly failures: Pick<FailedAuthentications, 'door'>
+}): Door {
+  return (tenant, credentials) => {
+    admission.door(tenant)
+    failures.door?.(tenant, credentials)
+  }
 }
 
 /** What admission needs. */

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander'
-import { newClientSecret } from '../client/methods/client-secret.ts'
+import { newClientSecret } from '../client/new-secret.ts'
 import { createSystemRandom } from '../lib/id.ts'
 import { FORMATS, type Format } from './output.ts'
 import type { Terminal } from './terminal.ts'

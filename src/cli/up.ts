@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { Command } from 'commander'
-import { newClientSecret } from '../client/methods/client-secret.ts'
+import { newClientSecret } from '../client/new-secret.ts'
 import { createSystemRandom } from '../lib/id.ts'
 import { issueAdminToken } from './admin.ts'
 import { banner } from './banner.ts'

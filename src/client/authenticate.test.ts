@@ -12,8 +12,8 @@ import { createPublicKeys } from '../subject/public-keys.ts'
 import { verifySignature } from '../subject/signature.ts'
 import { createClientAuthentication } from './authenticate.ts'
 import type { PresentedCredentials } from './credentials.ts'
-import { newClientSecret } from './methods/client-secret.ts'
 import { JWT_BEARER } from './methods/private-key-jwt.ts'
+import { newClientSecret } from './new-secret.ts'
 import type { Client, ClientAuth } from './options.ts'
 
 const NOW = 1_800_000_000

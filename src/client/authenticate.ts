@@ -1,15 +1,17 @@
+import { hash, timingSafeEqual } from 'node:crypto'
 import { isRefusal, Refusal } from '../lib/refusal.ts'
 import type { Secret } from '../lib/secret.ts'
 import type { TokenLimits } from '../subject/options.ts'
 import type { Tenant } from '../tenant/tenant.ts'
 import type { AuthenticateClient, PresentedCredentials } from './credentials.ts'
-import { checkClientSecret } from './methods/client-secret.ts'
+import { notAuthenticated } from './failure.ts'
 import {
   type AssertionDeps,
   createAssertionCheck,
   type PresentedAssertion,
 } from './methods/private-key-jwt.ts'
 import { identifyPublicClient, type PresenterPeek } from './methods/public.ts'
+import type { Client } from './options.ts'
 
 /** What authenticating clients needs. */
 export interface ClientAuthenticationDeps extends AssertionDeps, PresenterPeek {
@@ -78,6 +80,34 @@ function chooseMethod(credentials: PresentedCredentials): Attempt {
     return { method: 'private_key_jwt', assertion, type: assertionType, clientId }
   }
   return { method: 'public', clientId }
+}
+
+/** Digests a client may have at once; an unknown client is compared with as many. */
+const LIVE_SECRETS = 2
+/** The digest of no text that anybody knows. */
+const NO_DIGEST = Buffer.alloc(32)
+
+/**
+ * Checks a secret (RFC 6749 §2.3.1), whichever of the two ways it was sent.
+ *
+ * An unknown client, a disabled one, one of another method and a wrong secret cost the same hash and the same
+ * comparisons, and all digests are compared even after a match: time tells neither which clients exist nor which secret fitted.
+ * @param client as registered, or undefined when there is no such client
+ * @throws {Refusal} `client_auth_failed`.
+ */
+function checkClientSecret(client: Client | undefined, presented: Secret): Client {
+  const digest = hash('sha256', presented.reveal(), 'buffer')
+  const live = client?.auth.method === 'client_secret' ? client.auth.sha256 : []
+  let matches = 0
+  for (let i = 0; i < Math.max(LIVE_SECRETS, live.length); i += 1) {
+    if (timingSafeEqual(digest, live[i] ?? NO_DIGEST)) matches += 1
+  }
+  if (!client) throw notAuthenticated('a secret for an unknown client')
+  if (client.disabled) throw notAuthenticated(`the client ${client.id} is disabled`)
+  if (client.auth.method !== 'client_secret')
+    throw notAuthenticated(`a secret for the client ${client.id}, which uses ${client.auth.method}`)
+  if (matches === 0) throw notAuthenticated(`a wrong secret for the client ${client.id}`)
+  return client
 }
 
 function malformed(message: string, param?: string): Refusal {

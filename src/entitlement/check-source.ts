@@ -236,7 +236,7 @@ async function batchFindings(
 }
 
 /** Whether two lists hold the same roles, whatever their order. */
-export function sameSet(one: readonly string[], other: readonly string[]): boolean {
+function sameSet(one: readonly string[], other: readonly string[]): boolean {
   const both = new Set([...one, ...other])
   return both.size === new Set(one).size && both.size === new Set(other).size
 }

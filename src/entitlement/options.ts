@@ -151,9 +151,8 @@ export const sourceSchema = group(
           read: Type.Optional(
             duration({
               description:
-                'Longest silence: until the head of an answer is there, and between two pieces of its body.',
+                'Longest silence: until the head of an answer is there, and between two pieces of its body. Left out: as `total`.',
               reload: 'hot',
-              default: '500ms',
             }),
           ),
           total: Type.Optional(
@@ -302,7 +301,7 @@ export function toSource(name: string, config: Static<typeof sourceSchema>): Sou
     batch: config.batch && toBatch(config.batch),
     concurrency: config.concurrency ?? 64,
     connectMilliseconds: milliseconds(timeout?.connect ?? '200ms'),
-    readMilliseconds: milliseconds(timeout?.read ?? '500ms'),
+    readMilliseconds: milliseconds(timeout?.read ?? timeout?.total ?? '800ms'),
     totalMilliseconds: milliseconds(timeout?.total ?? '800ms'),
     freshMilliseconds: milliseconds(cache?.fresh ?? '60s'),
     staleMilliseconds: milliseconds(cache?.stale ?? '0s'),

@@ -45,6 +45,8 @@ export interface RecordsDeps {
 const MAX_REFUSED_CLIENTS = 10_000
 /** One entry in this time tells of all refusals of a client for its rate: the metric counts them, and a flood must not fill the ledger. */
 const SAME_REFUSAL_MILLISECONDS = 1000
+/** For the record of a request that is over already. */
+const LATE_RECORD_MILLISECONDS = 2000
 
 /** Says of a refusal for a client's rate whether it is to be recorded. */
 type Worth = (client: string, now: number) => boolean
@@ -138,7 +140,9 @@ class ExchangeRecord implements RequestRecord {
       details: this.#details(),
     }
     try {
-      await ledger.append(entry, this.#toBurn, signal)
+      // The caller that went away, or whose time is up, is the one whose refusal matters: it is recorded under a deadline of its own.
+      const inTime = signal.aborted ? AbortSignal.timeout(LATE_RECORD_MILLISECONDS) : signal
+      await ledger.append(entry, this.#toBurn, inTime)
     } catch (failure) {
       log.error(
         { err: failure, tenant: this.#tenant.name, code, requestId: this.#request.traceId },

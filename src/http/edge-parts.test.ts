@@ -99,7 +99,7 @@ const host = (given: string) => createRequestTarget([])(message('/', { host: giv
 suite('request targets', () => {
   test('path and query are parted at the first question mark', () => {
     const target = createRequestTarget([])(message('/a?b?c', { host: 'h' }))
-    assert.deepEqual(target, { host: 'h', path: '/a', query: 'b?c' })
+    assert.deepEqual(target, { host: 'h', path: '/a', query: 'b?c', address: '203.0.113.9' })
   })
 
   test('hosts are compared in lower case and without the port of their scheme', () => {
@@ -110,7 +110,7 @@ suite('request targets', () => {
 
   test('the authority of an absolute target replaces Host (RFC 9112 §3.2.2)', () => {
     const target = createRequestTarget([])(message('http://b.example/t?q', { host: 'a.example' }))
-    assert.deepEqual(target, { host: 'b.example', path: '/t', query: 'q' })
+    assert.deepEqual([target.host, target.path, target.query], ['b.example', '/t', 'q'])
   })
 
   test('row 65: X-Forwarded-Host of an untrusted peer is ignored', () => {
@@ -134,24 +134,74 @@ suite('request targets', () => {
   })
 })
 
-suite('request budgets', () => {
-  test('requests of one slot share a signal, later ones get their own', () => {
-    const budget = createRequestBudget({ budgetMilliseconds: 60_000, slotMilliseconds: 100 })
-    const first = budget.signal(1000)
-    assert.equal(budget.signal(1099), first)
-    assert.notEqual(budget.signal(1100), first)
-    assert.equal(first.aborted, false)
+const address = (trusted: readonly string[], forwardedFor: string | undefined, peer = '10.0.0.1') =>
+  createRequestTarget(trusted)(message('/', { 'x-forwarded-for': forwardedFor }, peer)).address
+const INNER = ['10.0.0.0/8', 'fd00::/8']
+
+suite('addresses of callers', () => {
+  test('without trusted proxies it is the peer, whatever it says of itself', () => {
+    assert.equal(address([], '198.51.100.7', '203.0.113.9'), '203.0.113.9')
+    assert.equal(address(INNER, '198.51.100.7', '203.0.113.9'), '203.0.113.9')
+    assert.equal(address([], undefined, '::ffff:203.0.113.9'), '203.0.113.9')
   })
 
-  test('the signal fires with a refusal that can be answered', async () => {
-    const budget = createRequestBudget({ budgetMilliseconds: 1, slotMilliseconds: 1 })
-    const signal = budget.signal(0)
-    // The timer of a budget keeps no process alive, so the test must.
-    const awake = setTimeout(() => undefined, 60_000)
+  test('an attacker that writes a victim into X-Forwarded-For is known by its own address', () => {
+    assert.equal(address(INNER, '192.0.2.1, 203.0.113.9'), '203.0.113.9')
+    assert.equal(address(INNER, '192.0.2.1, 203.0.113.9, 10.2.2.2'), '203.0.113.9')
+    assert.equal(address(INNER, '10.9.9.9, 203.0.113.9, 10.2.2.2', 'fd00::1'), '203.0.113.9')
+  })
+
+  test('nothing is believed beyond a hop that is no address', () => {
+    assert.equal(address(INNER, '203.0.113.9, unknown, 10.2.2.2'), '10.2.2.2')
+    assert.equal(address(INNER, '203.0.113.9, _hidden'), '10.0.0.1')
+    assert.equal(address(INNER, ''), '10.0.0.1')
+    assert.equal(address(INNER, `${'10.1.1.1, '.repeat(10_000)}10.1.1.1`), '10.1.1.1')
+  })
+
+  test('one address has one spelling', () => {
+    for (const hop of ['203.0.113.9', '203.0.113.9:4711', '::ffff:203.0.113.9'])
+      assert.equal(address(INNER, hop), '203.0.113.9', hop)
+    for (const hop of ['2001:DB8::9', '[2001:db8::9]', '[2001:db8::9]:4711'])
+      assert.equal(address(INNER, hop), '2001:db8::9', hop)
+    assert.equal(address(INNER, 'fe80::1%eth0'), '10.0.0.1')
+  })
+})
+
+const budgetOf = (budgetMilliseconds: number) =>
+  createRequestBudget({ budgetMilliseconds, slotMilliseconds: 1 })
+const fired = async (signal: AbortSignal) => {
+  // The timer of a budget keeps no process alive, so the test must.
+  const awake = setTimeout(() => undefined, 60_000)
+  if (!signal.aborted) {
     await new Promise((resolve) => {
       signal.addEventListener('abort', resolve)
     })
-    clearTimeout(awake)
+  }
+  clearTimeout(awake)
+}
+
+suite('request budgets', () => {
+  test('the signal fires with a refusal that can be answered', async () => {
+    const { signal } = budgetOf(1).open(0, () => undefined)
+    await fired(signal)
     assert.ok(isRefusal(signal.reason, 'overloaded'))
+  })
+
+  test('a caller that goes away ends its own work, not that of a request of the same slot', () => {
+    const budget = budgetOf(60_000)
+    const one = budget.open(0, () => undefined)
+    const other = budget.open(0, () => undefined)
+    one.gone()
+    assert.ok(isRefusal(one.signal.reason, 'overloaded'))
+    assert.equal(other.signal.aborted, false)
+  })
+
+  test('a request that is over is not heard of again', async () => {
+    const budget = budgetOf(1)
+    const over = budget.open(0, () => undefined)
+    const open = budget.open(0, () => undefined)
+    over.end()
+    await fired(open.signal)
+    assert.equal(over.signal.aborted, false)
   })
 })

@@ -3,6 +3,9 @@ import { createServer, type RequestListener, type Server, type ServerOptions } f
 import { createServer as createTlsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { boundConnections } from './connections.ts'
+import { createIsProxy } from './forwarded.ts'
+import type { ListenerBounds } from './options.ts'
 
 /** Certificate chain and key of a listener, PEM. */
 export interface TlsMaterial {
@@ -10,24 +13,22 @@ export interface TlsMaterial {
   readonly key: Buffer
 }
 
-/** Bounds on connections; times in milliseconds. */
-export interface SocketBounds {
-  /** From the first byte of a request to the end of its headers. */
-  readonly headersMilliseconds: number
-  /** From the first byte of a request to the end of its body. */
-  readonly requestMilliseconds: number
-  /** Between two requests on one connection. */
-  readonly keepAliveMilliseconds: number
-  /** How often the first two are looked after. */
+/** Bounds on connections. */
+export interface SocketBounds extends ListenerBounds {
+  /** How often slow headers and bodies are looked after, milliseconds. */
   readonly checkMilliseconds: number
 }
 
 const SOCKET_BOUNDS: SocketBounds = {
-  headersMilliseconds: 10_000,
-  requestMilliseconds: 15_000,
+  // A client sends its headers in one piece. Five seconds leave room for two retransmissions of it.
+  headersMilliseconds: 5000,
+  requestMilliseconds: 10_000,
   // Longer than the usual 60 s of load balancers: if we closed first, requests already on their way would be lost.
   keepAliveMilliseconds: 72_000,
-  checkMilliseconds: 2_000,
+  checkMilliseconds: 1000,
+  connections: 10_000,
+  // A gateway or an office behind one address lives with it, as only connections in use count for good.
+  connectionsPerAddress: 512,
 }
 
 const MOST_HEADER_BYTES = 16 * 1024
@@ -37,8 +38,12 @@ const MOST_BODY_BYTES = 64 * 1024
 export interface ServerParts {
   readonly tls: TlsMaterial | undefined
   readonly bounds: Partial<SocketBounds> | undefined
-  /** Called first for each request; returns the path to route. */
-  readonly enter: (message: IncomingMessage) => string
+  /** Networks whose connections carry the requests of many. */
+  readonly trustedProxies: readonly string[]
+  /** What is called for each request that comes over a socket, when it is to call `serve` for those that are to be served. */
+  readonly arriving: (serve: RequestListener) => RequestListener
+  /** The path to route. */
+  readonly pathOf: (message: IncomingMessage) => string
   readonly requestIdOf: (message: IncomingMessage) => string
   /** Takes a body as it is. */
   readonly takeBody: (
@@ -61,7 +66,7 @@ export function createFastifyServer(parts: ServerParts): FastifyInstance {
     exposeHeadRoutes: false,
     requestIdHeader: false,
     genReqId: parts.requestIdOf,
-    rewriteUrl: parts.enter,
+    rewriteUrl: parts.pathOf,
     // While we close, requests that still arrive on open connections are served: the load balancer has not heard yet.
     return503OnClosing: false,
     forceCloseConnections: 'idle',
@@ -94,6 +99,22 @@ function createNodeServer(handler: RequestListener, parts: ServerParts): Server 
     joinDuplicateHeaders: true,
     insecureHTTPParser: false,
   }
-  if (!parts.tls) return createServer(options, handler)
-  return createTlsServer({ ...options, ...parts.tls, minVersion: 'TLSv1.2' }, handler)
+  const listener = parts.arriving(handler)
+  const server = parts.tls
+    ? createTlsServer(
+        {
+          ...options,
+          ...parts.tls,
+          minVersion: 'TLSv1.2',
+          handshakeTimeout: bounds.headersMilliseconds,
+        },
+        listener,
+      )
+    : createServer(options, listener)
+  boundConnections(server, {
+    most: bounds.connections,
+    perAddress: bounds.connectionsPerAddress,
+    isProxy: createIsProxy(parts.trustedProxies),
+  })
+  return server
 }

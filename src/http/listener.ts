@@ -1,18 +1,22 @@
 /** What all listeners share: one way in, one way to answer, one way to fail, one log line a request. */
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { LoadGate, Place, Priority } from '../admission/load.ts'
 import { newTraceId, type Random } from '../lib/id.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import type { Tenant } from '../tenant/tenant.ts'
+import { createBackPressure } from './backpressure.ts'
 import { answerClientError } from './client-error.ts'
 import { EdgeError } from './edge-error.ts'
 import { knownError } from './fastify-errors.ts'
 import { createFastifyServer, type SocketBounds, type TlsMaterial } from './fastify-server.ts'
 import { renderError } from './render-refusal.ts'
 import {
+  connectionOf,
   createRequestTarget,
+  maybeScopeOf,
   openScope,
   type RequestBudget,
   type RequestScope,
@@ -57,10 +61,14 @@ export interface ListenerParts<R extends ServedRoute> {
    */
   readonly before: (call: Call) => Early | Promise<Early>
   readonly budget: RequestBudget
+  /** Decides whether there is room for what can wait; without one there always is. */
+  readonly load?: LoadGate | undefined
 }
 
 /** A route that can be asked. */
 export interface ServedRoute extends RouteFacts {
+  /** What it may be put off or refused for; left out: nothing. */
+  readonly priority?: Priority
   /** Does what the route is for; by now `before` has let the request pass. `signal` fires when its time is up. */
   readonly handle: (call: Call, signal: AbortSignal) => Answer | Promise<Answer>
 }
@@ -73,16 +81,19 @@ export function createListener<R extends ServedRoute>(parts: ListenerParts<R>): 
   const pathFacts = createPathIndex(parts.routes)
   const fail = createFail(parts, pathFacts)
   const enter = createEnter(parts)
+  const serve = createServe(parts, fail)
 
   const app = createFastifyServer({
     tls: parts.tls,
     bounds: parts.bounds,
-    enter,
+    trustedProxies: parts.trustedProxies,
+    arriving: createArriving(parts, pathFacts, enter),
+    pathOf: (message) => (maybeScopeOf(message) ?? enter(message)).path,
     requestIdOf: (message) => scopeOf(message).id,
     takeBody: (_request, body, done) => done(null, body),
     fail: (error, request, reply) => {
       // Fastify gave up before any hook of ours ran.
-      begin(request, reply)
+      begin(parts, request, reply)
       fail(error, request, reply)
     },
     failConnection: (error, socket) => {
@@ -92,17 +103,12 @@ export function createListener<R extends ServedRoute>(parts: ListenerParts<R>): 
     },
   })
 
-  function begin(request: FastifyRequest, reply: FastifyReply): void {
-    // 'close' comes for every request exactly once, also when the caller went away before the answer.
-    reply.raw.on('close', () => logRequest(parts, request, reply))
-  }
-
   app.setErrorHandler(fail)
   app.setNotFoundHandler((request, reply) =>
     fail(nothingHere(pathFacts(scopeOf(request.raw).path)?.methods), request, reply),
   )
   app.addHook('onRequest', (request, reply, done) => {
-    begin(request, reply)
+    begin(parts, request, reply)
     const { tenant } = scopeOf(request.raw)
     if (tenant !== undefined && tenant.corsOrigins.length === 0) {
       done()
@@ -124,44 +130,151 @@ export function createListener<R extends ServedRoute>(parts: ListenerParts<R>): 
     app.route({
       method: [...methodsOf(route.method)],
       url: route.path,
-      // No async function here: Fastify would await its promise, and each promise costs every exchange.
-      handler: (request, reply) => {
-        const call = callOf(request)
-        call.scope.quiet = route.quiet ?? false
-        const answer = route.handle(call, parts.budget.signal(performance.now()))
-        if (!(answer instanceof Promise)) {
-          send(reply, answer)
-          return
-        }
-        answer.then(
-          (settled) => send(reply, settled),
-          (error: unknown) => fail(error, request, reply),
-        )
-      },
+      handler: (request, reply) => serve(route, request, reply),
     })
   }
   return app
 }
 
-/** Opens the scope of a request and says what path is to be routed: below the issuer, and without the query. */
+/** Requests that may be outstanding on one connection: more are no pipelining (RFC 9112 §9.3.2) but a way to be served before others. */
+const MOST_PIPELINED = 16
+
+/** Looks at a request as soon as its headers are there, before the framework and before its body: the cheapest place to refuse it. */
+function createArriving<R extends ServedRoute>(
+  parts: ListenerParts<R>,
+  pathFacts: ReturnType<typeof createPathIndex<R>>,
+  enter: (message: IncomingMessage) => RequestScope,
+): (serve: RequestListener) => RequestListener {
+  const { load } = parts
+  const pressure = load && createBackPressure({ ...parts, load, listener: parts.name })
+  const canWait = new Map(
+    parts.routes.flatMap((route) =>
+      (route.priority ?? 'vital') === 'vital' ? [] : [[`${route.method} ${route.path}`, route]],
+    ),
+  )
+  /** True when it was refused. */
+  function refuse(message: IncomingMessage, response: ServerResponse, scope: RequestScope) {
+    if (!load || !pressure) return false
+    const route = canWait.get(`${message.method ?? ''} ${scope.path}`)
+    // What does not exist has no claim to be served first.
+    const priority = route?.priority ?? (pathFacts(scope.path) ? 'vital' : 'exchange')
+    const refusal = load.refusal(scope.tenant, priority)
+    // A page would not be told why without the headers that let it read the answer: those are added further on, as is the refusal.
+    const isPage = message.headers.origin !== undefined && scope.tenant?.corsOrigins.length !== 0
+    if (!refusal || isPage) return false
+    const style = route?.errors ?? 'api'
+    const issuer = parts.issuer(scope)
+    pressure.refuse({
+      message,
+      response,
+      scope,
+      refusal,
+      style,
+      route: route?.path ?? 'unmatched',
+      issuer,
+    })
+    return true
+  }
+  return (serve) => (message, response) => {
+    const connection = connectionOf(message.socket)
+    if (connection.open >= MOST_PIPELINED) {
+      message.socket.destroy()
+      return
+    }
+    connection.last = message
+    if (!refuse(message, response, enter(message))) serve(message, response)
+  }
+}
+
+/** What is to be done when a request begins, and once it is over. */
+function begin<R extends ServedRoute>(
+  parts: ListenerParts<R>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  const { raw } = reply
+  const { socket } = request.raw
+  const scope = scopeOf(request.raw)
+  const connection = connectionOf(socket)
+  connection.open += 1
+  scope.deadline = parts.budget.open(scope.startedAt, () => socket.destroy())
+  // 'close' comes for every request exactly once, also when the caller went away before the answer.
+  raw.on('close', () => {
+    connection.open -= 1
+    connection.answered += 1
+    connection.since = performance.now()
+    if (!raw.writableFinished) scope.deadline?.gone()
+    scope.deadline?.end()
+    scope.place?.leave()
+    logRequest(parts, request, reply)
+  })
+}
+
+/** Runs a route once there is room for it. No async function: Fastify would await its promise, and each promise costs every exchange. */
+function createServe<R extends ServedRoute>(
+  parts: ListenerParts<R>,
+  fail: ReturnType<typeof createFail<R>>,
+): (route: R, request: FastifyRequest, reply: FastifyReply) => void {
+  function run(route: R, request: FastifyRequest, reply: FastifyReply): void {
+    const call = callOf(request)
+    call.scope.quiet = route.quiet ?? false
+    const { deadline } = call.scope
+    if (!deadline) throw new TypeError('the request has no deadline')
+    const answer = route.handle(call, deadline.signal)
+    if (!(answer instanceof Promise)) {
+      send(reply, answer)
+      return
+    }
+    answer.then(
+      (settled) => send(reply, settled),
+      (error: unknown) => fail(error, request, reply),
+    )
+  }
+  return (route, request, reply) => {
+    const { load } = parts
+    if (!load || !route.priority || route.priority === 'vital') {
+      run(route, request, reply)
+      return
+    }
+    const scope = scopeOf(request.raw)
+    const placed = (place: Place): void => {
+      scope.place = place
+      run(route, request, reply)
+    }
+    // The body is complete by now: somebody who sends theirs slowly holds no place meanwhile.
+    const entered = load.enter(scope.tenant, route.priority)
+    if (!(entered instanceof Promise)) {
+      placed(entered)
+      return
+    }
+    const given = (place: Place): void => {
+      // Its caller may have gone while it waited.
+      if (reply.raw.closed) place.leave()
+      else placed(place)
+    }
+    entered.then(given).catch((error: unknown) => fail(error, request, reply))
+  }
+}
+
+/** Opens the scope of a request; the path in it is what is to be routed: below the issuer, and without the query. */
 function createEnter<R extends ServedRoute>(
   parts: ListenerParts<R>,
-): (message: IncomingMessage) => string {
+): (message: IncomingMessage) => RequestScope {
   const targetOf = createRequestTarget(parts.trustedProxies)
   const always = Object.entries(securityHeaders(parts.tls !== undefined)).flat()
   return (message) => {
     const target = targetOf(message)
     const { tenant, path } = parts.locate(target)
     const traceparent = message.headers['traceparent']
-    openScope(message, {
+    return openScope(message, {
       id: requestId(typeof traceparent === 'string' ? traceparent : undefined, parts.random),
       startedAt: performance.now(),
       path,
       query: target.query,
       tenant,
+      address: target.address,
       always,
     })
-    return path
   }
 }
 

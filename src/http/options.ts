@@ -1,5 +1,16 @@
 import Type, { type Static } from 'typebox'
-import { address, choice, group, named, text, texts, url } from '../lib/option.ts'
+import {
+  address,
+  choice,
+  count,
+  duration,
+  group,
+  milliseconds,
+  named,
+  text,
+  texts,
+  url,
+} from '../lib/option.ts'
 
 const tlsSchema = group(
   {
@@ -13,6 +24,55 @@ const tlsSchema = group(
     ),
   },
   { description: 'TLS of this listener.' },
+)
+
+const limitsSchema = group(
+  {
+    headers: Type.Optional(
+      duration({
+        description:
+          'From the first byte of a request, or the opening of the connection, to the end of the headers.',
+        reload: 'restart',
+        default: '5s',
+      }),
+    ),
+    request: Type.Optional(
+      duration({
+        description:
+          'From the first byte of a request to the end of its body, which is 64 KiB at most.',
+        reload: 'restart',
+        default: '10s',
+      }),
+    ),
+    keepAlive: Type.Optional(
+      duration({
+        description:
+          'Between two requests on one connection. Longer than the same of a load balancer in front.',
+        reload: 'restart',
+        default: '72s',
+      }),
+    ),
+    connections: Type.Optional(
+      count({
+        description:
+          'Connections at the same time. Beyond it the slowest, then the longest idle one is closed for a new one.',
+        reload: 'restart',
+        minimum: 1,
+        maximum: 1_000_000,
+        default: 10_000,
+      }),
+    ),
+    connectionsPerAddress: Type.Optional(
+      count({
+        description: 'The same for one peer address (IPv6: one /64). Trusted proxies are exempt.',
+        reload: 'restart',
+        minimum: 1,
+        maximum: 1_000_000,
+        default: 512,
+      }),
+    ),
+  },
+  { description: 'Bounds on connections; slow ones are closed.', default: {} },
 )
 
 const listenerSchema = Type.Union(
@@ -29,8 +89,9 @@ const listenerSchema = Type.Union(
             default: [],
           }),
         ),
+        limits: Type.Optional(limitsSchema),
       },
-      { description: 'A listener with TLS or behind proxies.' },
+      { description: 'A listener with TLS, behind proxies or with bounds of its own.' },
     ),
   ],
   { 'x-reload': 'restart' },
@@ -63,6 +124,20 @@ export const listenSchema = group(
   { description: 'Listeners.', default: {} },
 )
 
+/** Bounds on the connections of a listener; times in milliseconds. */
+export interface ListenerBounds {
+  /** From the first byte of a request, or the opening of the connection, to the end of the headers. TLS is given as long to be agreed on. */
+  readonly headersMilliseconds: number
+  /** From the first byte of a request to the end of its body: with bodies of 64 KiB at most, a least rate too. */
+  readonly requestMilliseconds: number
+  /** Between two requests on one connection. */
+  readonly keepAliveMilliseconds: number
+  /** Connections at the same time. */
+  readonly connections: number
+  /** Connections at the same time from one peer address, unless it is a trusted proxy. */
+  readonly connectionsPerAddress: number
+}
+
 /** A listener as it is opened. */
 export interface ListenerOptions {
   readonly host: string
@@ -70,7 +145,14 @@ export interface ListenerOptions {
   /** Files of certificate chain and key; undefined means plain HTTP. */
   readonly tls: { readonly cert: string; readonly key: string } | undefined
   readonly trustedProxies: readonly string[]
+  /** Where they differ from the defaults. */
+  readonly bounds: Partial<ListenerBounds>
+  /** Listening sockets to open on the port, each of which accepts one connection per turn of the event loop; 1 when left out. */
+  readonly handles?: number
 }
+
+/** Enough for a fleet that dials anew; see `listen.ts`. */
+const PUBLIC_HANDLES = 8
 
 /** The listeners; `probes` is undefined when probes share the admin port. */
 export interface ListenOptions {
@@ -82,7 +164,7 @@ export interface ListenOptions {
 /** Turns the checked `listen` section into {@link ListenOptions}. */
 export function toListenOptions(config: Static<typeof listenSchema> | undefined): ListenOptions {
   return {
-    public: toListener(config?.public ?? '127.0.0.1:8080'),
+    public: { ...toListener(config?.public ?? '127.0.0.1:8080'), handles: PUBLIC_HANDLES },
     admin: toListener(config?.admin ?? '127.0.0.1:9090'),
     probes: config?.probes === undefined ? undefined : toListener(config.probes),
   }
@@ -91,12 +173,25 @@ export function toListenOptions(config: Static<typeof listenSchema> | undefined)
 function toListener(config: Static<typeof listenerSchema>): ListenerOptions {
   const given = typeof config === 'string' ? config : config.address
   const colon = given.lastIndexOf(':')
-  const tls = typeof config === 'string' ? undefined : config.tls
+  const { tls, trustedProxies, limits }: Partial<Exclude<typeof config, string>> =
+    typeof config === 'string' ? {} : config
   return {
     host: given.slice(0, colon).replace(/^\[|\]$/g, ''),
     port: Number(given.slice(colon + 1)),
     tls: tls && { cert: tls.cert, key: tls.key },
-    trustedProxies: typeof config === 'string' ? [] : (config.trustedProxies ?? []),
+    trustedProxies: trustedProxies ?? [],
+    bounds: toBounds(limits ?? {}),
+  }
+}
+
+function toBounds(limits: Static<typeof limitsSchema>): Partial<ListenerBounds> {
+  const { headers, request, keepAlive, connections, connectionsPerAddress } = limits
+  return {
+    ...(headers === undefined ? {} : { headersMilliseconds: milliseconds(headers) }),
+    ...(request === undefined ? {} : { requestMilliseconds: milliseconds(request) }),
+    ...(keepAlive === undefined ? {} : { keepAliveMilliseconds: milliseconds(keepAlive) }),
+    ...(connections === undefined ? {} : { connections }),
+    ...(connectionsPerAddress === undefined ? {} : { connectionsPerAddress }),
   }
 }
 

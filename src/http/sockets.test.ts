@@ -8,7 +8,7 @@ import { createPublicServer } from './public/server.ts'
 
 const HEAD = 'POST /introspect HTTP/1.1\r\nHost: sts.acme.example\r\n'
 const FORM = 'Content-Type: application/x-www-form-urlencoded\r\n'
-const LOOPBACK = { host: '127.0.0.1', port: 0, tls: undefined, trustedProxies: [] }
+const LOOPBACK = { host: '127.0.0.1', port: 0, tls: undefined, trustedProxies: [], bounds: {} }
 
 const basic = (text: string) => `Authorization: Basic ${Buffer.from(text).toString('base64')}\r\n`
 

@@ -5,9 +5,8 @@ import type { Random } from '../../lib/id.ts'
 import { createQueryBuilder, refuseAborted, type SqlDatabase } from './database.ts'
 import { createGroupCommit, type GroupCommit } from './group-commit.ts'
 import { openReader, prepareFile, readRows } from './sqlite-file.ts'
-import { createSqliteLedger, writerStatements } from './sqlite-ledger.ts'
+import { createSqliteLedger, createWriterLink, writerStatements } from './sqlite-ledger.ts'
 import { valuesOf, type Write, type WriterSetup } from './sqlite-protocol.ts'
-import { createWriterLink } from './sqlite-writer-link.ts'
 import { createSqlStore, type SqlStore } from './store.ts'
 
 export interface SqliteStoreDeps {

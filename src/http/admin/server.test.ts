@@ -137,6 +137,11 @@ suite('roles', () => {
     'GET /admin/v1/idps': 'viewer',
     'GET /admin/v1/sources': 'viewer',
     'GET /admin/v1/audit/entries': 'auditor',
+    'GET /admin/v1/breakers': 'viewer',
+    'POST /admin/v1/breakers': 'operator',
+    'GET /admin/v1/caches': 'viewer',
+    'POST /admin/v1/caches/purge': 'operator',
+    'GET /healthz': 'viewer',
     'GET /openapi.json': 'viewer',
   }
 

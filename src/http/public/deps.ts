@@ -1,5 +1,5 @@
+import type { Door } from '../../admission/admit.ts'
 import type { LoadGate } from '../../admission/load.ts'
-import type { PresentedCredentials } from '../../client/credentials.ts'
 import type { EntitlementLookup } from '../../entitlement/lookup.ts'
 import type { Exchange } from '../../exchange/exchange.ts'
 import type { Introspect } from '../../issued/introspect.ts'
@@ -22,7 +22,7 @@ export interface PublicDeps {
   readonly entitlements: Pick<EntitlementLookup, 'purge'>
   readonly clock: Clock
   /** Refuses before anything is verified what is known to be refused: a full limit, too many failures of an address. No I/O. @throws {Refusal} */
-  readonly door: (tenant: Tenant, credentials: PresentedCredentials) => void
+  readonly door: Door
   /** Decides whether there is room for what can wait; left out: there always is. */
   readonly load?: LoadGate
   /** The JWK Set of the tenant, already rendered; asked at every request, so it answers from memory. */

@@ -203,6 +203,7 @@ suite('POST /token', () => {
       'basic',
       'clientId',
       'clientSecret',
+      'from',
     ])
   })
 
@@ -287,7 +288,7 @@ suite('POST /v1/token/exchange', () => {
       200,
     )
     assert.equal(exchanged[0]?.subject.token.reveal(), CANARY)
-    assert.deepEqual(Object.keys(exchanged[0]?.credentials ?? {}), [])
+    assert.deepEqual(Object.keys(exchanged[0]?.credentials ?? {}), ['from'])
     assert.equal(exchanged[1]?.credentials.basic?.id, 'orders-web')
   })
 

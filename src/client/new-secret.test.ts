@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import { inspect } from 'node:util'
-import { createSystemRandom } from '../../lib/id.ts'
-import { newClientSecret } from './client-secret.ts'
+import { createSystemRandom } from '../lib/id.ts'
+import { newClientSecret } from './new-secret.ts'
 
 test('a new secret has 256 random bits, a prefix for scanners, and the digest of all of it', () => {
   const { secret, sha256 } = newClientSecret(createSystemRandom())
