@@ -3,8 +3,12 @@ import {
   createDiskKeySnapshots,
   DISK_KEY_SNAPSHOT_DEFAULTS,
 } from './adapters/disk/key-snapshots.ts'
-import { createEgress } from './adapters/http/egress.ts'
-import { createHttpEntitlementSource } from './adapters/http/entitlement-source.ts'
+import { createEgress, type EgressOptions } from './adapters/http/egress.ts'
+import {
+  createHttpEntitlementSource,
+  type HttpEntitlementSource,
+  type HttpEntitlementSourceDeps,
+} from './adapters/http/entitlement-source.ts'
 import { judgeHttp } from './adapters/http/http-failure.ts'
 import { createHttpJsonDocuments } from './adapters/http/json-documents.ts'
 import { createMemoryRateStore } from './adapters/memory/rate-store.ts'
@@ -13,7 +17,7 @@ import { createSharedOrLocal } from './admission/shared-or-local.ts'
 import type { Config } from './config/config.ts'
 import { createEntitlementLookup, type EntitlementLookup } from './entitlement/lookup.ts'
 import type { SharedAnswers } from './entitlement/shared-answers.ts'
-import type { Clock } from './lib/clock.ts'
+import { type Clock, systemClock } from './lib/clock.ts'
 import type { Random } from './lib/id.ts'
 import type { Log } from './observe/log.ts'
 import type { Metrics } from './observe/metrics.ts'
@@ -85,6 +89,14 @@ export async function composeDependencies(ground: Ground): Promise<Dependencies>
       await Promise.all([documents.close(), source.close(), cache.close()])
     },
   }
+}
+
+/** The adapter that asks entitlement sources, by itself: for checking whether a source keeps the contract. */
+export function openSource(
+  reach: EgressOptions,
+  observed: NonNullable<HttpEntitlementSourceDeps['observed']>,
+): HttpEntitlementSource {
+  return createHttpEntitlementSource({ egress: createEgress(reach), clock: systemClock, observed })
 }
 
 const STATES: Readonly<Record<UpstreamState, number>> = {

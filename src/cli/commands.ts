@@ -14,6 +14,10 @@ export function commands(terminal: Terminal): Readonly<Record<string, () => Prom
     cache: async () => (await import('./cache.ts')).cacheCommand(terminal),
     idp: async () => (await import('./idp.ts')).idpCommand(terminal),
     keys: async () => (await import('./keys.ts')).keysCommand(terminal),
+    async source() {
+      const { openSource } = await import('../compose-dependencies.ts')
+      return (await import('./source.ts')).sourceCommand(terminal, openSource)
+    },
     client: async () => (await import('./client.ts')).clientCommand(terminal),
     admin: async () => (await import('./admin.ts')).adminCommand(terminal),
   }
