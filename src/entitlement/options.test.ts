@@ -47,7 +47,7 @@ test('a source that says nothing of it is asked with the documented windows, and
       batch: undefined,
       concurrency: 64,
       connectMilliseconds: 200,
-      readMilliseconds: 500,
+      readMilliseconds: 800,
       totalMilliseconds: 800,
       freshMilliseconds: 60_000,
       staleMilliseconds: 0,

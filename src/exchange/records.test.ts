@@ -26,11 +26,12 @@ function world() {
   const entries: LedgerEntry[] = []
   const burnt: Claim[] = []
   let now = 1_800_000_000_000
+  let answers = Promise.resolve({ recorded: true as const })
   const ledger = {
     append: (entry: LedgerEntry, claims: readonly Claim[]) => {
       entries.push(entry)
       burnt.push(...claims)
-      return Promise.resolve({ recorded: true as const })
+      return answers
     },
   }
   const records = createRecords({
@@ -44,10 +45,11 @@ function world() {
     entries,
     burnt,
     pass: (milliseconds: number) => (now += milliseconds),
-    async refuse(client: string, error: unknown, claims: readonly Claim[] = []) {
+    hang: () => (answers = new Promise(() => undefined)),
+    async refuse(client: string, error: unknown, claims: readonly Claim[] = [], over = signal) {
       const record = records.begin(aTenant(), request())
       record.client(aClient({ id: client }), claims)
-      await record.refused(error, signal)
+      await record.refused(error, over)
     },
   }
 }
@@ -78,4 +80,14 @@ test('every other refusal is recorded each time', async () => {
   const { entries, refuse } = world()
   for (let i = 0; i < 5; i += 1) await refuse('loud', new Refusal('expired', 'It expired.'))
   assert.equal(entries.length, 5)
+})
+
+test('the refusal of a request whose time is up is recorded without anybody waiting for it', async () => {
+  const { entries, hang, refuse } = world()
+  hang()
+  const over = AbortSignal.abort()
+  await refuse('slow', new Refusal('entitlements_unavailable', 'No answer.'), [], over)
+  assert.equal(entries.length, 1)
+  await refuse('slow', new Refusal('ledger_unavailable', 'No record.'), [], over)
+  assert.equal(entries.length, 1, 'what the ledger did not take in time is not brought to it again')
 })

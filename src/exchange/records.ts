@@ -131,7 +131,7 @@ class ExchangeRecord implements RequestRecord {
 
   async refused(error: unknown, signal: AbortSignal): Promise<void> {
     const code: RefusalCode = isRefusal(error) ? error.code : 'internal'
-    const { ledger, log, metrics, random } = this.#deps
+    const { metrics, random } = this.#deps
     metrics.exchange(this.#tenant.name, code)
     if (code === 'rate_limited' && !this.#isRecorded()) return
     const entry: LedgerEntry = {
@@ -139,13 +139,29 @@ class ExchangeRecord implements RequestRecord {
       code,
       details: this.#details(),
     }
+    if (signal.aborted) {
+      // The caller whose time is up, or that is gone, waits for nothing more; what became of its request is recorded all the same.
+      // Unless the ledger itself took the time.
+      if (code !== 'ledger_unavailable')
+        void this.#record(entry, AbortSignal.timeout(LATE_RECORD_MILLISECONDS))
+      return
+    }
+    await this.#record(entry, signal)
+  }
+
+  /** Never rejects. */
+  async #record(entry: LedgerEntry, signal: AbortSignal): Promise<void> {
+    const { ledger, log } = this.#deps
     try {
-      // The caller that went away, or whose time is up, is the one whose refusal matters: it is recorded under a deadline of its own.
-      const inTime = signal.aborted ? AbortSignal.timeout(LATE_RECORD_MILLISECONDS) : signal
-      await ledger.append(entry, this.#toBurn, inTime)
+      await ledger.append(entry, this.#toBurn, signal)
     } catch (failure) {
       log.error(
-        { err: failure, tenant: this.#tenant.name, code, requestId: this.#request.traceId },
+        {
+          err: failure,
+          tenant: this.#tenant.name,
+          code: entry.code,
+          requestId: this.#request.traceId,
+        },
         'refusal not recorded',
       )
     }
