@@ -61,6 +61,8 @@ tenants:
         roles: "items[*].role"
         nextPage: next
         echo: user
+        consistency:
+          snapshot: version       # every page names the state it was read from
         cache:
           fresh: 10s
     roles:

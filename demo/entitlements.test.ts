@@ -53,3 +53,45 @@ test('paths, pages, methods and encodings that make no sense get a 4xx', () =>
     const url = `${api.url}/users/bob%40demo.example/roles`
     assert.equal((await fetch(url, { method: 'DELETE', headers })).status, 405)
   }))
+
+const post = (api: DemoEntitlements, body: string) =>
+  fetch(`${api.url}/roles`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${api.bearer}`, 'content-type': 'application/json' },
+    body,
+  })
+
+test('a batch tells the known from the unknown, and says the same as pages', () =>
+  withApi(async (api) => {
+    const users = ['alice@demo.example', 'carol@demo.example', 'bob@demo.example']
+    const batch = jsonObject(await (await post(api, JSON.stringify({ users }))).json())
+    assert.deepEqual(batch['unknown'], ['carol@demo.example'])
+    assert.ok(Array.isArray(batch['answers']))
+    const answers = batch['answers'].map(jsonObject)
+    assert.deepEqual(
+      answers.map(({ user }) => user),
+      ['alice@demo.example', 'bob@demo.example'],
+    )
+    assert.deepEqual(answers[1]?.['roles'], ['SAP_ORD_R', 'SAP_HR_SELF'])
+    const page = jsonObject(await (await get(api, '/users/bob%40demo.example/roles')).json())
+    assert.equal(page['version'], batch['version'])
+  }))
+
+test('a batch that is none, or too long, gets a 4xx', () =>
+  withApi(async (api) => {
+    const long = JSON.stringify({ users: Array.from({ length: 101 }, (_, i) => `u${i}`) })
+    for (const body of ['', '[]', '{}', '{"users":[7]}', long, 'x'.repeat(70_000)])
+      assert.equal((await post(api, body)).status, 400, body.slice(0, 20))
+    assert.equal((await get(api, '/roles')).status, 405)
+  }))
+
+test('a page that is known already by its ETag is not sent again', () =>
+  withApi(async (api) => {
+    const page = await get(api, '/users/bob%40demo.example/roles')
+    const etag = page.headers.get('etag') ?? ''
+    assert.match(etag, /^"[\w-]+"$/)
+    const again = await fetch(`${api.url}/users/bob%40demo.example/roles`, {
+      headers: { authorization: `Bearer ${api.bearer}`, 'if-none-match': etag },
+    })
+    assert.equal(again.status, 304)
+  }))

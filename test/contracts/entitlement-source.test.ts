@@ -1,11 +1,16 @@
+import { createEgress } from '../../src/adapters/http/egress.ts'
 import { createHttpEntitlementSource } from '../../src/adapters/http/entitlement-source.ts'
+import { systemClock } from '../../src/lib/clock.ts'
 import { startEntitlementApi } from '../fakes/entitlement-api.ts'
 import { createFakeEntitlementSource, sourceOf } from '../fakes/entitlement-source.ts'
 import { entitlementSourceContract } from './entitlement-source.ts'
 
 entitlementSourceContract('http', async () => {
   const api = await startEntitlementApi()
-  const port = createHttpEntitlementSource()
+  const port = createHttpEntitlementSource({
+    egress: createEgress({ allow: [], allowLoopback: true }),
+    clock: systemClock,
+  })
   return {
     port,
     source: sourceOf({ url: api.url, echoPath: 'user' }),

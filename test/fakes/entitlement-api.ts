@@ -1,11 +1,15 @@
+import { createHash } from 'node:crypto'
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** A request as the API saw it; `target` is the raw request target, before any decoding. */
 export interface ApiRequest {
+  readonly method: string
   readonly target: string
   readonly headers: IncomingHttpHeaders
+  readonly body: string
 }
 
 /** One page, before it is made JSON. */
@@ -13,6 +17,12 @@ export interface ApiPage {
   readonly user: string
   readonly items: readonly unknown[]
   readonly next: unknown
+}
+
+/** The answer of the batch endpoint, before it is made JSON. */
+export interface ApiBatch {
+  readonly answers: readonly { readonly user: string; readonly roles: readonly unknown[] }[]
+  readonly unknown: readonly string[]
 }
 
 /** How the API behaves. The first values are those of an honest one. */
@@ -33,17 +43,33 @@ export interface ApiBehaviour {
   lie: (page: ApiPage, number: number) => unknown
   /** Never answers. */
   hang: boolean
-  /** How the end of a body is marked; anything but `http` is written byte by byte, on a connection of its own. */
-  framing: 'http' | 'length' | 'chunked' | 'close'
-  /** Bytes written in all, over all answers, before connections are ended; with a framing other than `http`. */
-  bytes: number
+  /** Changes the answer of the batch endpoint before it is sent. */
+  lieInBatch: (batch: ApiBatch) => unknown
+  /** Called before a page is made, with its number. */
+  before: (page: number) => void
+  /** Sends a strong ETag with every page, of its content, and heeds `If-None-Match`. */
+  etags: boolean
+  /** The `Authorization` asked for; anything else gets {@link refusedAs}. */
+  authorization: string | undefined
+  refusedAs: number
+  /** The answer about a user nobody knows. */
+  unknownAs: { readonly status: number; readonly body: string }
+  /** Decodes the name twice, as a proxy before an application does. */
+  decodesTwice: boolean
+  /** Answers 400 to names with an encoded slash or percent sign. */
+  refusesOddNames: boolean
 }
 
-/** A paginated entitlement API on loopback: GET `/users/{user}/roles` gives `{ user, items: [{ role }], next }`. */
+/**
+ * An entitlement API on loopback: GET `/users/{user}/roles` gives `{ user, items: [{ role }], next }`, POST `/roles` with `{ users }` gives
+ * `{ answers: [{ user, roles }], unknown: [] }`.
+ */
 export interface EntitlementApi {
   readonly origin: string
   /** Address template for a source. */
   readonly url: string
+  /** Address of the batch endpoint. */
+  readonly batchUrl: string
   readonly users: Map<string, readonly string[]>
   readonly requests: readonly ApiRequest[]
   /** Connections that were opened so far. */
@@ -66,8 +92,14 @@ const HONEST: ApiBehaviour = {
   body: undefined,
   lie: (page) => page,
   hang: false,
-  framing: 'http',
-  bytes: Number.POSITIVE_INFINITY,
+  lieInBatch: (batch) => batch,
+  before: () => undefined,
+  etags: false,
+  authorization: undefined,
+  refusedAs: 401,
+  unknownAs: { status: 404, body: '{"error":"none"}' },
+  decodesTwice: false,
+  refusesOddNames: false,
 }
 
 /** Starts the API on a free port. */
@@ -77,37 +109,68 @@ export async function startEntitlementApi(): Promise<EntitlementApi> {
   let behaviour: ApiBehaviour = { ...HONEST }
   let connections = 0
 
-  const server = createServer((request, response) => {
-    const target = request.url ?? ''
-    requests.push({ target, headers: request.headers })
-    void answer(target, response)
+  const server = createServer(async (request, response) => {
+    const { url: target = '', method = '', headers } = request
+    const body = await text(request).catch(() => '')
+    requests.push({ method, target, headers, body })
+    await answer({ method, target, headers, body }, response)
   })
   server.on('connection', () => (connections += 1))
 
-  async function answer(target: string, response: ServerResponse): Promise<void> {
+  async function answer(request: ApiRequest, response: ServerResponse): Promise<void> {
     const { fromPage, hang, delayMilliseconds } = behaviour
-    const number = Number(new URL(target, 'http://localhost').searchParams.get('page') ?? '1')
+    const { searchParams } = new URL(request.target, 'http://localhost')
+    const number = Number(searchParams.get('page') ?? '1')
     const misbehaves = number >= fromPage
     if (hang && misbehaves) return
     if (delayMilliseconds > 0) await sleep(delayMilliseconds)
-    const { status, body } = pageOf(target, number, misbehaves)
+    behaviour.before(number)
+    const { status, body } = replyTo(request, number, misbehaves)
+    const etag = `"${createHash('sha256').update(body).digest('base64url')}"`
     const headers = {
       'content-type': misbehaves ? behaviour.contentType : HONEST.contentType,
+      ...(behaviour.etags && status === 200 ? { etag } : {}),
       ...(misbehaves && behaviour.location !== undefined ? { location: behaviour.location } : {}),
       ...(misbehaves ? behaviour.headers : {}),
     }
-    if (behaviour.framing === 'http') response.writeHead(status, headers).end(body)
-    else writeRaw(response, status, headers, Buffer.from(body))
+    const isKnown = behaviour.etags && status === 200 && request.headers['if-none-match'] === etag
+    if (isKnown) response.writeHead(304, headers).end()
+    else response.writeHead(status, headers).end(body)
   }
 
-  function pageOf(target: string, number: number, misbehaves: boolean) {
-    const match = /^\/users\/([^/?]+)\/roles(?:\?.*)?$/.exec(target)
-    const user = match?.[1] === undefined ? undefined : decodeURIComponent(match[1])
-    const roles = user === undefined ? undefined : users.get(user)
+  function replyTo(request: ApiRequest, number: number, misbehaves: boolean) {
+    const { authorization, refusedAs } = behaviour
+    if (authorization !== undefined && request.headers.authorization !== authorization)
+      return { status: refusedAs, body: JSON.stringify({ error: 'who are you' }) }
     if (misbehaves && behaviour.status !== undefined)
       return { status: behaviour.status, body: JSON.stringify({ items: [], next: null }) }
-    if (user === undefined || !roles)
-      return { status: 404, body: JSON.stringify({ error: 'none' }) }
+    return request.method === 'POST' ? batchOf(request) : pageOf(request, number, misbehaves)
+  }
+
+  function batchOf({ body }: ApiRequest) {
+    const { users: asked } = JSON.parse(body) as { users: readonly string[] }
+    const batch: ApiBatch = {
+      answers: asked.flatMap((user) => {
+        const roles = users.get(user)
+        return roles ? [{ user, roles }] : []
+      }),
+      unknown: asked.filter((user) => !users.has(user)),
+    }
+    return { status: 200, body: behaviour.body ?? JSON.stringify(behaviour.lieInBatch(batch)) }
+  }
+
+  function decoded(segment: string): string {
+    const once = decodeURIComponent(segment)
+    // As by a proxy that also tidies the path.
+    return behaviour.decodesTwice ? new URL(once, 'http://fake/').pathname.slice(1) : once
+  }
+
+  function pageOf({ target }: ApiRequest, number: number, misbehaves: boolean) {
+    const match = /^\/users\/([^/?]+)\/roles(?:\?.*)?$/.exec(target)
+    if (behaviour.refusesOddNames && /%2f|%25/i.test(target)) return { status: 400, body: '{}' }
+    const user = match?.[1] === undefined ? undefined : decoded(match[1])
+    const roles = user === undefined ? undefined : users.get(user)
+    if (user === undefined || !roles) return behaviour.unknownAs
     if (misbehaves && behaviour.body !== undefined) return { status: 200, body: behaviour.body }
     const end = number * behaviour.pageSize
     const page: ApiPage = {
@@ -118,36 +181,12 @@ export async function startEntitlementApi(): Promise<EntitlementApi> {
     return { status: 200, body: JSON.stringify(misbehaves ? behaviour.lie(page, number) : page) }
   }
 
-  function writeRaw(
-    response: ServerResponse,
-    status: number,
-    headers: Readonly<Record<string, string>>,
-    body: Buffer,
-  ): void {
-    const framing: Record<string, string> = {
-      http: '',
-      length: `content-length: ${body.length}\r\n`,
-      chunked: 'transfer-encoding: chunked\r\n',
-      close: 'connection: close\r\n',
-    }
-    const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-    const head = `HTTP/1.1 ${status} X\r\n${fields.join('')}${framing[behaviour.framing]}\r\n`
-    const framed =
-      behaviour.framing === 'chunked'
-        ? [`${body.length.toString(16)}\r\n`, body, '\r\n0\r\n\r\n']
-        : [body]
-    const whole = Buffer.concat([head, ...framed].map((part) => Buffer.from(part as string)))
-    const sent = whole.subarray(0, behaviour.bytes)
-    behaviour.bytes -= sent.length
-    // A FIN, not a reset: the end of the bytes looks like the end of the answer.
-    response.socket?.end(sent)
-  }
-
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   return {
     origin,
     url: `${origin}/users/{user}/roles`,
+    batchUrl: `${origin}/roles`,
     users,
     requests,
     connections: () => connections,

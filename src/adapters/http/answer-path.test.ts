@@ -3,15 +3,15 @@ import { test } from 'node:test'
 import {
   collectStrings,
   compilePath,
+  compilePathToList,
   compilePathToOne,
-  compilePathToRoles,
   optionalAt,
   ShapeError,
 } from './answer-path.ts'
 
 function rolesAt(path: string, answer: unknown): string[] {
   const roles: string[] = []
-  collectStrings(answer, compilePathToRoles(path), roles, 100)
+  collectStrings(answer, compilePathToList(path), roles, 100)
   return roles
 }
 

@@ -48,8 +48,8 @@ export function compilePathToOne(path: string): readonly string[] {
   })
 }
 
-/** Takes apart a path to roles; without any `[*]` it names an array of them. */
-export function compilePathToRoles(path: string): AnswerPath {
+/** Takes apart a path to roles, or to other things in a list; without any `[*]` it names an array of them. */
+export function compilePathToList(path: string): AnswerPath {
   const steps = compilePath(path)
   return steps.includes('each') ? steps : [...steps, 'each']
 }
@@ -66,18 +66,27 @@ export function collectStrings(
   into: string[],
   limit: number,
 ): void {
-  let reached: unknown[] = [answer]
+  const reached = collect(answer, path)
+  if (into.length + reached.length > limit) throw new ShapeError(`more than ${limit} roles`)
+  for (const value of reached) {
+    if (typeof value !== 'string') throw new ShapeError('a role is not a string')
+    into.push(value)
+  }
+}
+
+/**
+ * Everything at `path`, whatever it is.
+ * @throws {ShapeError} on a missing member, and where `[*]` meets no array.
+ */
+export function collect(answer: unknown, path: AnswerPath): readonly unknown[] {
+  let reached: readonly unknown[] = [answer]
   for (const step of path) {
     reached =
       step === 'each'
         ? reached.flatMap(elementsOf)
         : reached.map((one) => memberOf(one, step.member))
   }
-  if (into.length + reached.length > limit) throw new ShapeError(`more than ${limit} roles`)
-  for (const value of reached) {
-    if (typeof value !== 'string') throw new ShapeError('a role is not a string')
-    into.push(value)
-  }
+  return reached
 }
 
 /**

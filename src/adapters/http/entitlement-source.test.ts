@@ -5,7 +5,9 @@ import { type EntitlementApi, startEntitlementApi } from '../../../test/fakes/en
 import { sourceOf } from '../../../test/fakes/entitlement-source.ts'
 import type { Source } from '../../entitlement/options.ts'
 import { type SourceAnswer, SourceFailure } from '../../entitlement/source.ts'
+import { systemClock } from '../../lib/clock.ts'
 import { Secret } from '../../lib/secret.ts'
+import { createEgress } from './egress.ts'
 import { createHttpEntitlementSource } from './entitlement-source.ts'
 
 const ROLES = ['orders.read', 'orders.write', 'hr.read', 'hr.write', 'admin']
@@ -18,14 +20,18 @@ interface World {
 
 async function inWorld(check: (world: World) => Promise<void>): Promise<void> {
   const api = await startEntitlementApi()
-  const port = createHttpEntitlementSource()
+  const port = createHttpEntitlementSource({
+    egress: createEgress({ allow: [], allowLoopback: true }),
+    clock: systemClock,
+  })
   api.users.set('ada', ROLES)
+  const source = sourceOf({ url: api.url, echoPath: 'user' })
   try {
     await check({
       api,
-      ask: (user = 'ada', overrides = {}) =>
+      ask: (user = 'ada', overrides) =>
         port.rolesOf(
-          sourceOf({ url: api.url, echoPath: 'user', ...overrides }),
+          overrides ? { ...source, ...overrides } : source,
           user,
           200,
           AbortSignal.timeout(20_000),
@@ -47,27 +53,6 @@ function failsWith(kind: SourceFailure['kind'], about: RegExp) {
 }
 
 const complete = { known: true, roles: ROLES } as const
-
-for (const framing of ['length', 'chunked', 'close'] as const) {
-  test(`three pages cut off at any byte never give a partial set of roles (end of body by ${framing})`, () =>
-    inWorld(async ({ api, ask }) => {
-      api.behave({ framing })
-      assert.deepEqual(await ask(), complete)
-      // How long the whole exchange is, found by asking with ever more bytes until it is complete.
-      let cutAt = 0
-      let wholeAt: number | undefined
-      for (; wholeAt === undefined && cutAt < 5000; cutAt += 1) {
-        api.behave({ bytes: cutAt })
-        try {
-          assert.deepEqual(await ask(), complete)
-          wholeAt = cutAt
-        } catch (error) {
-          assert.ok(error instanceof SourceFailure, String(error))
-        }
-      }
-      assert.ok(wholeAt !== undefined && wholeAt > 400, `complete after ${wholeAt} bytes`)
-    }))
-}
 
 const HOSTILE_NAMES = [
   '../admin',
@@ -182,7 +167,7 @@ test('only a 404 for the first page says that there is no such user', () =>
     assert.deepEqual(await ask(), { known: false })
     api.behave({ fromPage: 2 })
     await assert.rejects(ask(), failsWith('status', /page 2: status 404/))
-    for (const status of [201, 204, 206, 400, 401, 403, 410, 429, 500, 503]) {
+    for (const status of [201, 204, 206, 304, 400, 410, 429, 500, 503]) {
       api.behave({ status, fromPage: 1 })
       await assert.rejects(ask(), failsWith('status', new RegExp(String(status))))
     }

@@ -30,10 +30,30 @@ export function originOf(template: string): string {
  *   encoded (WHATWG URL, "single-dot path segment"), and a lone surrogate has no encoding.
  */
 export function addressFor(template: string, user: string): URL {
-  if (user === '' || user === '.' || user === '..')
+  if (user === '.' || user === '..')
     throw new AddressError('the user name cannot be a path segment')
-  if (!user.isWellFormed()) throw new AddressError('the user name is not well-formed Unicode')
+  mustBeName(user)
   return parse(template.replaceAll(PLACEHOLDER, encodeURIComponent(user)))
+}
+
+/**
+ * The address of a batch endpoint, which has no `{user}`.
+ * @throws {AddressError} when it is on another origin than the source: there would be two places for one credential.
+ */
+export function batchAddress(url: string, origin: string): URL {
+  const address = parse(url)
+  if (address.origin !== origin) throw new AddressError('the batch endpoint is on another origin')
+  return address
+}
+
+/**
+ * Refuses what can be no user name wherever it is put.
+ * @throws {AddressError} for the empty name and for a lone surrogate, which no encoding carries: sent as a replacement character, it would be
+ *   the name of somebody else.
+ */
+export function mustBeName(user: string): void {
+  if (user === '') throw new AddressError('the user name is empty')
+  if (!user.isWellFormed()) throw new AddressError('the user name is not well-formed Unicode')
 }
 
 /**
