@@ -162,15 +162,31 @@ function housekeeping({ clock, stores }: Ground): Chore {
   }
 }
 
-/** Does a chore again and again, never twice at once, each time under a deadline; a failure is a log line. */
+/** How often a chore that goes on failing says so: each time would fill the log, four lines a second. */
+const STILL_FAILING_MILLISECONDS = 30_000
+
+/** Does a chore again and again, never twice at once, each time under a deadline. Its first failure is a log line, and its first success after that. */
 function every({ everyMilliseconds, deadlineMilliseconds, failed, work }: Chore, log: Log) {
   const deadline = deadlineMilliseconds ?? Math.max(everyMilliseconds * 5, LEAST_CHORE_MILLISECONDS)
   let running = false
+  let failures = 0
+  let toldAt = 0
+  const wentWell = (): void => {
+    if (failures > 0) log.info({ chore: failed, failures }, 'well again')
+    failures = 0
+  }
+  const wentWrong = (err: unknown): void => {
+    failures += 1
+    const now = performance.now()
+    if (failures > 1 && now - toldAt < STILL_FAILING_MILLISECONDS) return
+    toldAt = now
+    log.warn({ err, failures }, failed)
+  }
   const timer = setInterval(() => {
     if (running) return
     running = true
     work(AbortSignal.timeout(deadline))
-      .catch((err: unknown) => log.warn({ err }, failed))
+      .then(wentWell, wentWrong)
       .finally(() => {
         running = false
       })

@@ -342,6 +342,12 @@ const BREAKS: Readonly<Record<string, Break>> = {
     code: 'config/failure-policy',
     severity: 'warning',
   },
+  'a batch endpoint at another origin, where the credential would go': {
+    from: '        roles: items',
+    to: '        batch: { url: ▸https://other.acme.example/roles }\n        roles: items',
+    code: 'config/bad-value',
+    mend: /one origin/,
+  },
   'a webhook secret that can be guessed': {
     from: '        roles: items',
     to: '        webhook: { secret: ▸"${env:SHORT}" }\n        roles: items',

@@ -235,6 +235,22 @@ suite('how calls are made', () => {
     await pool.destroy()
   })
 
+  test('a connection is given up when its time is over, not at the next tick of a coarse timer', async () => {
+    // undici looks at its own timers once a second; the dozen must have been given up long before the first of those.
+    const hang: EgressDeps = { lookup: () => new Promise(() => undefined) }
+    const pool = createEgress({ allow: [], allowLoopback: false }, hang).pool(
+      'http://slow.example',
+      { connections: 1, connectMilliseconds: 20 },
+    )
+    const began = performance.now()
+    for (let i = 0; i < 12; i += 1)
+      await assert.rejects(pool.request({ method: 'GET', path: '/' }), {
+        code: 'UND_ERR_CONNECT_TIMEOUT',
+      })
+    assert.ok(performance.now() - began < 10_000)
+    await pool.destroy()
+  })
+
   test('a name that cannot be resolved, or has no address, is an error of the call', async () => {
     const gone = {
       lookup: () => Promise.reject(Object.assign(new Error('no'), { code: 'ENOTFOUND' })),

@@ -1,7 +1,7 @@
 import { lookup as systemLookup } from 'node:dns/promises'
 import { isIP, type LookupFunction } from 'node:net'
 import { callbackify } from 'node:util'
-import { buildConnector, Pool } from 'undici'
+import { buildConnector, errors, Pool } from 'undici'
 import {
   closedKind,
   isNeverCalled,
@@ -123,9 +123,27 @@ function guardedConnector(
   return (target, callback) => {
     // Node asks no resolver for an address that is written out, so it has to be looked at here.
     const kind = isIP(target.hostname) === 0 ? undefined : closedKind(target.hostname, networks)
-    if (kind === undefined) connect(target, callback)
+    if (kind === undefined) connect(target, within(timeout, callback))
     // Later, as a connection would fail: undici is still setting up when it calls us.
     else queueMicrotask(() => callback(new EgressRefused(target.hostname, kind), null))
+  }
+}
+
+/**
+ * A callback that hears of a connection in time or not at all. undici's own timers tick once a second, so that 200 ms would be a second;
+ * and what comes too late is closed.
+ */
+function within(milliseconds: number, callback: buildConnector.Callback): buildConnector.Callback {
+  let isOver = false
+  const timer = setTimeout(() => {
+    isOver = true
+    callback(new errors.ConnectTimeoutError('no connection in time'), null)
+  }, milliseconds)
+  return (...outcome) => {
+    clearTimeout(timer)
+    const [, socket] = outcome
+    if (isOver) socket?.destroy()
+    else callback(...outcome)
   }
 }
 

@@ -61,6 +61,15 @@ function checkFailurePolicy(config: SourceValues, path: readonly string[], repor
     const mend = 'say how old roles may be, e.g. cache: { staleIfError: 15m }'
     report.error('config/failure-policy', [...path, 'onFailure'], message, mend)
   }
+  const { batch } = config
+  if (
+    batch &&
+    URL.parse(batch.url)?.origin !== URL.parse(config.url.replaceAll('{user}', 'user'))?.origin
+  ) {
+    const message = 'the batch endpoint is at another origin than the source'
+    const mend = 'the credential of a source goes to one origin: add a source of its own'
+    report.error('config/bad-value', [...path, 'batch', 'url'], message, mend)
+  }
   if (config.webhook && !webhookKey(config.webhook.secret)) {
     const message = 'what is behind this reference is no webhook secret'
     const mend = 'write whsec_ and at least 24 random bytes in base64'
