@@ -182,8 +182,9 @@ export const ERROR_CATALOGUE = {
   },
   rate_limited: {
     title: 'Too many requests',
-    meaning: 'The client, or the client for this subject, has used up its rate.',
-    cause: 'limits.perClient or limits.perSubject.',
+    meaning:
+      'The client, the client for this subject, the tenant or the whole deployment has used up its rate, or too many logins failed from this address.',
+    cause: 'limits.perClient, perSubject, perTenant, total or failedAuthPerAddress.',
     mend: 'Wait for as many seconds as Retry-After says; keep issued tokens instead of exchanging for each call.',
   },
   unknown_tenant: {
@@ -213,19 +214,22 @@ export const ERROR_CATALOGUE = {
   entitlements_unavailable: {
     title: 'Roles cannot be looked up now',
     meaning: 'An entitlement source did not give a complete answer in time.',
-    cause: 'The source is down, slow, or broke its contract (pages, role counts, another user).',
+    cause:
+      'The source is down, slow, or broke its contract (pages, role counts, another user), and its failure policy has nothing that may stand in.',
     mend: 'Retry after Retry-After. The operator sees the source in the log under the request id.',
   },
   idp_keys_unavailable: {
     title: 'Keys of the identity provider cannot be read now',
-    meaning: 'The JWKS of the issuer cannot be fetched and no usable copy has the key.',
+    meaning:
+      'The JWKS of the issuer, or of the client, cannot be fetched and no usable copy has the key.',
     cause: 'The identity provider is down or unreachable from here.',
     mend: 'Retry after Retry-After. The operator checks the way to the identity provider.',
   },
   signer_unavailable: {
     title: 'Signing is not possible now',
     meaning: 'The active key cannot be used.',
-    cause: 'The key store is unreachable or the ring has no active key.',
+    cause:
+      'The key store is unreachable, the ring has no active key, or the clock was set and is being checked.',
     mend: 'Retry after Retry-After. The operator looks at GET /readyz and at keys list.',
   },
   ledger_unavailable: {
@@ -237,7 +241,8 @@ export const ERROR_CATALOGUE = {
   overloaded: {
     title: 'Too busy now',
     meaning: 'The request was given up to keep others served.',
-    cause: 'More work than this deployment can do, or a dependency that holds requests up.',
+    cause:
+      'More work than this deployment can do, or a dependency that holds requests up. What is refused for want of room is neither logged one by one nor in the ledger.',
     mend: 'Retry after Retry-After, with increasing waits.',
   },
   internal: {
