@@ -13,6 +13,7 @@ import type { PublicDeps } from './http/public/deps.ts'
 import { createPublicServer } from './http/public/server.ts'
 import type { SigningAlgorithm } from './keys/options.ts'
 import { monotonicClock } from './lib/clock.ts'
+import { fixed } from './lib/live.ts'
 import { VERSION } from './lib/version.ts'
 import { ALGORITHM_NAMES } from './subject/options.ts'
 import { createTenants } from './tenant/resolve.ts'
@@ -33,12 +34,12 @@ export async function composeServers(
   const { config, clock, random, log, metrics, stores } = ground
   const { keys, census } = ground.house
   const { ledger, adminTokens } = stores
-  const tenants = createTenants(() => config.tenants)
+  const tenants = createTenants(fixed(config.tenants))
   const load = createLoadGate({
     clock: monotonicClock,
-    after: (milliseconds, work) => void setTimeout(work, milliseconds),
-    afterTurn: (work) => void setImmediate(work),
-    cpu: threadMilliseconds,
+    after: setTimeout,
+    afterTurn: setImmediate,
+    cpu: process.threadCpuUsage.bind(process),
   })
   metrics.watchLoad(load.facts)
   const probing = { ready: () => readiness(ground), random, log, metrics }
@@ -89,11 +90,6 @@ export async function composeServers(
     }),
     probes: createProbeServer(probing),
   }
-}
-
-function threadMilliseconds(): number {
-  const { user, system } = process.threadCpuUsage()
-  return (user + system) / 1000
 }
 
 /** What `/healthz` asks of what is no upstream. */

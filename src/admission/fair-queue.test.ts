@@ -10,17 +10,18 @@ interface Entry {
 
 const entry = (id: string, since = 0): Entry => ({ id, since })
 
-const drained = (queue: ReturnType<typeof createFairQueue<Entry>>) => {
+const drained = (queue: ReturnType<typeof createFairQueue<Entry>>, isNewest = true) => {
   const ids: string[] = []
-  for (let next = queue.next(); next; next = queue.next()) ids.push(next.id)
+  for (let next = queue.next(isNewest); next; next = queue.next(isNewest)) ids.push(next.id)
   return ids
 }
 
 suite('fair queue', () => {
-  test('of one tenant the newest goes first', () => {
+  test('of one tenant the newest goes first, or the oldest, as is asked', () => {
     const queue = createFairQueue<Entry>()
-    for (const id of ['1', '2', '3']) queue.push('a', entry(id))
-    assert.deepEqual(drained(queue), ['3', '2', '1'])
+    for (const id of ['1', '2', '3', '4']) queue.push('a', entry(id))
+    assert.equal(queue.next(false)?.id, '1')
+    assert.deepEqual(drained(queue), ['4', '3', '2'])
   })
 
   test('a tenant with a thousand waiting makes another wait for one of them, not for all', () => {
@@ -46,7 +47,7 @@ suite('fair queue', () => {
   test('nobody is lost and nobody comes out twice, in any order of calls', () => {
     const call = fc.oneof(
       fc.record({ push: fc.constantFrom('a', 'b', 'c') }),
-      fc.constant('next' as const),
+      fc.constantFrom('newest' as const, 'oldest' as const),
       fc.constant('expire' as const),
     )
     fc.assert(
@@ -55,7 +56,8 @@ suite('fair queue', () => {
         const out: string[] = []
         let pushed = 0
         for (const [at, each] of calls.entries()) {
-          if (each === 'next') out.push(...[queue.next()].flatMap((found) => found?.id ?? []))
+          if (each === 'newest' || each === 'oldest')
+            out.push(...[queue.next(each === 'newest')].flatMap((found) => found?.id ?? []))
           else if (each === 'expire') out.push(...queue.expire(at - 5).map(({ id }) => id))
           else queue.push(each.push, entry(String(pushed++), at))
           const byTenant = ['a', 'b', 'c'].map((tenant) => queue.lengthOf(tenant))

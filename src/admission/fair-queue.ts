@@ -1,4 +1,4 @@
-/** Who waits for a place: fair among tenants, the newest of a tenant first. Knows no clock and no promise. */
+/** Who waits for a place: fair among tenants, in their order or the other way round. Knows no clock and no promise. */
 
 /** One who waits. */
 export interface Waiter {
@@ -14,9 +14,9 @@ export interface FairQueue<W extends Waiter> {
   push(tenant: string, waiter: W): void
   /**
    * The next to be served: tenants take turns, so that however many of one wait, a request of another waits for one of each at most. Of one tenant
-   * the newest comes first: in a storm the oldest are those whose callers have given up, or will have when they are answered.
+   * it is the newest or the oldest.
    */
-  next(): W | undefined
+  next(isNewest: boolean): W | undefined
   /** Takes out all who have waited since before `then`, the oldest of each tenant first. */
   expire(then: number): W[]
 }
@@ -37,13 +37,13 @@ export function createFairQueue<W extends Waiter>(): FairQueue<W> {
       else stacks.set(tenant, [waiter])
       length += 1
     },
-    next() {
+    next(isNewest) {
       const [first] = stacks
       if (!first) return undefined
       const [tenant, stack] = first
       // To the end of the round.
       stacks.delete(tenant)
-      const waiter = stack.pop()
+      const waiter = isNewest ? stack.pop() : stack.shift()
       if (stack.length > 0) stacks.set(tenant, stack)
       if (waiter) length -= 1
       return waiter

@@ -32,8 +32,8 @@ function simulatedLoop() {
     },
     deps: {
       clock: { now: () => now },
-      cpu: () => now - slept,
-      after: (milliseconds: number, work: () => void) => at(now + milliseconds, work, true),
+      cpu: () => ({ user: (now - slept) * 1000, system: 0 }),
+      after: (work: () => void, milliseconds: number) => at(now + milliseconds, work, true),
       afterTurn: (work: () => void) => at(now, work),
     },
     /** Until nothing is left to do. Promises are settled after each piece of work, as in Node. */
@@ -244,7 +244,7 @@ suite('load gate, simulated', () => {
 })
 
 suite('load gate', () => {
-  const still = { clock: { now: () => 0 }, cpu: () => 0, after: () => {}, afterTurn: () => {} }
+  const still = { clock: { now: () => 0 }, cpu: () => ({ user: 0, system: 0 }), after: () => {}, afterTurn: () => {} }
 
   test('vital requests are let in whatever there is', () => {
     const gate = createLoadGate(still, { mostInFlight: 0 })

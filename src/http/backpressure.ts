@@ -37,7 +37,7 @@ export interface BackPressure {
 
 const RELEASE_MILLISECONDS = 20
 /** Nobody is kept waiting for a no for longer. */
-const LONGEST_HOLD_MILLISECONDS = 200
+const LONGEST_HOLD_MILLISECONDS = 400
 /** Beyond these a connection is closed without a word: its state is memory. */
 const MOST_HELD = 4096
 const LOG_MILLISECONDS = 1000

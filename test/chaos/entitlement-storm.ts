@@ -101,8 +101,8 @@ async function comeBack(
       subject_token_type: JWT_TYPE,
       subject_token: subject,
     })
-    if (body['error_code'] === 'overloaded') {
-      // There was no room on this machine, and the source was not asked: it is not what is measured here.
+    if (['overloaded', 'ledger_unavailable'].includes(String(body['error_code']))) {
+      // There was no room on this machine or its disk: it is not what is measured here.
       await sleep(OVERLOADED_MILLISECONDS)
       return once()
     }
