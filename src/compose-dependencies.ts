@@ -106,17 +106,16 @@ const STATES: Readonly<Record<UpstreamState, number>> = {
   'held-open': 3,
 }
 
+function labels({ kind, tenant = '', name }: UpstreamOptions) {
+  return { kind, tenant, upstream: name }
+}
+
 /** The dependencies of a deployment. What they tell goes to the metrics; changes of a breaker to the log as well. */
 export function composeUpstreams({
   random,
   log,
   metrics,
 }: Omit<Ground, 'config' | 'clock' | 'upstreams'>): Upstreams {
-  const labels = ({ kind, tenant = '', name }: UpstreamOptions) => ({
-    kind,
-    tenant,
-    upstream: name,
-  })
   const observe = {
     finished: (of: UpstreamOptions, end: { readonly outcome: string; readonly seconds: number }) =>
       metrics.upstreamCall(labels(of), end.outcome, end.seconds),
@@ -161,5 +160,5 @@ async function openCache(ground: Ground): Promise<Cache> {
     { shared: valkey.rates, local, countedAlone: () => metrics.rateFallback() },
     () => cache.replicas,
   )
-  return { rates: shared, answers: valkey.answers, close: valkey.close }
+  return { rates: shared, answers: valkey.answers, close: () => valkey.close() }
 }

@@ -28,7 +28,7 @@ export interface Admission {
    * is in {@link client}: before authentication anyone could use up a tenant's limit.
    * @throws {Refusal} `rate_limited` with `retryAfterSeconds`.
    */
-  door(tenant: Tenant): void
+  readonly door: (tenant: Tenant) => void
   /**
    * Counts one request of an authenticated client, of its tenant and of the deployment: in all of them or in none, in one round trip where
    * there is one. Before authentication anyone could spend a victim's budget by sending its id.

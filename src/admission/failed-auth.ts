@@ -33,7 +33,7 @@ export interface FailedAuthentications {
    */
   readonly door: ((tenant: Tenant, credentials: PresentedCredentials) => void) | undefined
   /** Counts a failure for the address that the credentials came from. */
-  failed(tenant: Tenant, credentials: PresentedCredentials): void
+  readonly failed: (tenant: Tenant, credentials: PresentedCredentials) => void
 }
 
 /** What counting needs. */

@@ -244,7 +244,12 @@ suite('load gate, simulated', () => {
 })
 
 suite('load gate', () => {
-  const still = { clock: { now: () => 0 }, cpu: () => ({ user: 0, system: 0 }), after: () => {}, afterTurn: () => {} }
+  const still = {
+    clock: { now: () => 0 },
+    cpu: () => ({ user: 0, system: 0 }),
+    after: () => {},
+    afterTurn: () => {},
+  }
 
   test('vital requests are let in whatever there is', () => {
     const gate = createLoadGate(still, { mostInFlight: 0 })

@@ -45,8 +45,15 @@ function world() {
     entries,
     burnt,
     pass: (milliseconds: number) => (now += milliseconds),
-    hang: () => (answers = new Promise(() => undefined)),
-    async refuse(client: string, error: unknown, claims: readonly Claim[] = [], over = signal) {
+    hang: (): void => {
+      answers = new Promise(() => undefined)
+    },
+    refuse: async (
+      client: string,
+      error: unknown,
+      claims: readonly Claim[] = [],
+      over = signal,
+    ) => {
       const record = records.begin(aTenant(), request())
       record.client(aClient({ id: client }), claims)
       await record.refused(error, over)
@@ -68,9 +75,10 @@ test('attack: a client that floods past its rate cannot fill the ledger: one ent
   assert.equal(entries.length, 4, 'a clock set back hides nothing')
 })
 
+const claim = (id: string) => ({ kind: 'once', scope: 'assertion', id }) as unknown as Claim
+
 test('an assertion is burnt by every refusal for a rate, recorded or not before', async () => {
   const { burnt, refuse } = world()
-  const claim = (id: string) => ({ kind: 'once', scope: 'assertion', id }) as unknown as Claim
   await refuse('loud', tooMany, [claim('1')])
   await refuse('loud', tooMany, [claim('2')])
   assert.equal(burnt.length, 2)

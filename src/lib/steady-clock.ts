@@ -63,14 +63,14 @@ export const STEADY_CLOCK_DEFAULTS: SteadyClockOptions = {
 /** The time, and whether it can be relied on. */
 export interface SteadyClock extends Clock {
   /** Whole milliseconds since the epoch. Goes back only when a step back was confirmed. Notices steps by being asked. */
-  now(): number
+  readonly now: () => number
   /** @throws {Refusal} `signer_unavailable` while the time is in doubt. Before anything is issued, and before a token is called active. */
-  mustBeSure(): void
+  readonly mustBeSure: () => void
   /**
    * Asks others about a step, if there is one; else does nothing. Called every second or so: until then a step is in doubt. One call at a
    * time; never rejects. A step that was overruled is asked about again with every call: it may have been right after all.
    */
-  settle(signal: AbortSignal): Promise<void>
+  readonly settle: (signal: AbortSignal) => Promise<void>
   facts(): ClockFacts
 }
 

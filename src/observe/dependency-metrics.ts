@@ -138,17 +138,7 @@ function watches(
         })
       gauge(names.loadLimit, 'Requests worked on at once at most.', ({ limit }) => limit)
       gauge(names.loadInFlight, 'Requests being worked on.', ({ inFlight }) => inFlight)
-      new Counter({
-        name: names.shed,
-        help: 'Requests refused for want of capacity.',
-        labelNames: ['priority'] as const,
-        registers,
-        collect() {
-          this.reset()
-          for (const [priority, count] of Object.entries(read().shed))
-            this.labels({ priority }).inc(count)
-        },
-      })
+      registry.registerMetric(shedCounter(read))
       gauge(names.loadQueued, 'Requests that wait for a place.', ({ queued }) => queued)
     },
     watchClock(read) {
@@ -184,4 +174,19 @@ function watches(
       gauge(names.cacheBytes, 'Rough size of a cache.', ({ bytes }) => bytes)
     },
   }
+}
+
+/** Counted elsewhere, and only told here. */
+function shedCounter(read: () => LoadGauges): Counter<'priority'> {
+  return new Counter({
+    name: DEPENDENCY_METRIC_NAMES.shed,
+    help: 'Requests refused for want of capacity.',
+    labelNames: ['priority'],
+    registers: [],
+    collect() {
+      this.reset()
+      for (const [priority, count] of Object.entries(read().shed))
+        this.labels({ priority }).inc(count)
+    },
+  })
 }

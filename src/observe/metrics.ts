@@ -14,7 +14,7 @@ export interface Metrics extends DependencyMetrics {
   exchange(tenant: string, outcome: string): void
   introspection(tenant: string, active: boolean): void
   /** What one source's part of an exchange came to. */
-  entitlements(tenant: string, source: string, outcome: string): void
+  readonly entitlements: (tenant: string, source: string, outcome: string) => void
   ledgerAppend(seconds: number): void
   keyTransition(tenant: string, alg: string, to: string): void
   keyStoreUp(up: boolean): void
