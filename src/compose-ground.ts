@@ -33,6 +33,8 @@ export interface Parts {
   readonly clock: Clock
   readonly random: Random
   readonly stores: Stores
+  /** Opens the stores, where somebody has more to say when it fails. */
+  readonly openStores: typeof openStores
   readonly log: Log
   /** What `GET /admin/v1/config` shows. */
   readonly describeConfig: () => unknown
@@ -49,7 +51,9 @@ export async function prepare(config: Config, parts: Partial<Parts>): Promise<Gr
   const clock = parts.clock ? believed(parts.clock) : machineTime(others, log)
   metrics.watchClock(clock.gauges)
   const upstreams = composeUpstreams({ random, log, metrics })
-  const stores = parts.stores ?? (await openStores(config, { clock, random, log, upstreams }))
+  const stores =
+    parts.stores ??
+    (await (parts.openStores ?? openStores)(config, { clock, random, log, upstreams }))
   if (stores.time) others.push(stores.time)
   try {
     const kept = keySettings(config, parts.keyPolicy)

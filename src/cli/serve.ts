@@ -1,9 +1,10 @@
 import { Command } from 'commander'
 import type { Addresses, Deployment } from '../compose.ts'
-import type { Stores } from '../compose-stores.ts'
+import type { openStores as OpenStores, Stores } from '../compose-stores.ts'
 import type { Config } from '../config/config.ts'
 import type { Loaded } from '../config/load.ts'
 import { effectiveTree } from '../config/show.ts'
+import { easeBackgroundThreads } from './background-threads.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { loadOrExplain } from './load-or-explain.ts'
 import { refuseRisks, secureProcess, thisMachine } from './process-safety.ts'
@@ -24,6 +25,7 @@ export function serveCommand(terminal: Terminal): Command {
       refuseRisks(risks, loaded.config.profile, { machine, terminal })
       const deployment = await start(loaded)
       releaseStartupMemory()
+      easeBackgroundThreads()
       const { public: open, admin } = await openPorts(deployment)
       terminal.stderr(
         `rolemint serves ${loaded.config.tenants.size} tenants at ${open}, admin ${admin}\n`,
@@ -33,9 +35,12 @@ export function serveCommand(terminal: Terminal): Command {
 }
 
 /** Opens what is durable. @throws {CommandFailure} naming the store that could not be opened. */
-export async function openState(config: Config): Promise<Stores> {
+export async function openState(
+  config: Config,
+  parts: Parameters<typeof OpenStores>[1] = {},
+): Promise<Stores> {
   const { openStores } = await import('../compose-stores.ts')
-  return openStores(config).catch((error: unknown) => {
+  return openStores(config, parts).catch((error: unknown) => {
     throw failure(EXIT.unreachable, `the store (${placeOf(config)}) could not be opened`, error)
   })
 }
@@ -44,9 +49,11 @@ export async function openState(config: Config): Promise<Stores> {
 export async function start({ config, settings: effective }: Loaded): Promise<Deployment> {
   // Loaded here, not with the command line: most commands never need a server.
   const { compose } = await import('../compose.ts')
-  const stores = await openState(config)
   try {
-    return await compose(config, { stores, describeConfig: () => effectiveTree(effective) })
+    return await compose(config, {
+      openStores: openState,
+      describeConfig: () => effectiveTree(effective),
+    })
   } catch (error) {
     if (error instanceof Error && error.name === 'PrivateHalfError')
       throw failure(EXIT.configInvalid, 'rolemint does not start', error)
