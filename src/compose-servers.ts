@@ -21,7 +21,7 @@ import { createTenants } from './tenant/resolve.ts'
 const STORE_PROBE_MILLISECONDS = 1500
 
 /** The use cases that are served. */
-export interface Flows extends Pick<PublicDeps, 'exchange' | 'introspect' | 'door'> {
+export interface Flows extends Pick<PublicDeps, 'exchange' | 'introspect' | 'door' | 'full'> {
   readonly preview: Preview
 }
 

@@ -148,6 +148,7 @@ function composeFlows(ground: Ground): Flows {
       metrics,
     }),
     door: createDoor({ admission, failures }),
+    full: admission.full,
   }
 }
 

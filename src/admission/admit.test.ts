@@ -31,6 +31,7 @@ function setUp(limits: Partial<RateLimits>, { later = false } = {}) {
   })
   const admission: Admission = {
     door: real.door,
+    full: real.full,
     client: (tenant, ...rest) => real.client({ ...tenant, limits: current }, ...rest),
   }
   return {
@@ -136,14 +137,18 @@ test('a tenant without room is refused at the door without asking the store, unt
   const { admission, client, clock, calls, refused } = setUp({ perTenant: perMinute(1) })
   admission.door(acme)
   client()
-  admission.door(acme)
-  refusalOf(() => client())
   for (let i = 0; i < 10; i += 1)
     assert.equal(refusalOf(() => admission.door(acme)).retryAfterSeconds, 60)
+  assert.equal(admission.full(acme), admission.full(acme), 'a flood is refused by one error')
   admission.door(globex)
-  assert.equal(calls.length, 2)
-  assert.deepEqual(refused[10], ['acme', 'tenant'])
-  clock.milliseconds += 60_000
+  assert.equal(admission.full(globex), undefined)
+  assert.equal(calls.length, 1)
+  assert.deepEqual(refused[9], ['acme', 'tenant'])
+  // Somebody who passed the door before it shut finds the bucket full.
+  refusalOf(() => client())
+  clock.milliseconds += 30_000
+  assert.equal(admission.full(acme)?.retryAfterSeconds, 30)
+  clock.milliseconds += 30_000
   admission.door(acme)
   client()
 })

@@ -1,5 +1,6 @@
 import type { PresentedCredentials } from '../client/credentials.ts'
 import { type Clock, monotonicClock } from '../lib/clock.ts'
+import type { Rate } from '../lib/duration.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Tenant } from '../tenant/tenant.ts'
 import type { FailedAuthentications } from './failed-auth.ts'
@@ -29,6 +30,8 @@ export interface Admission {
    * @throws {Refusal} `rate_limited` with `retryAfterSeconds`.
    */
   readonly door: (tenant: Tenant) => void
+  /** What {@link door} would throw; one and the same for a second. For whoever can refuse cheaper than by throwing. */
+  readonly full: (tenant: Tenant) => Refusal | undefined
   /**
    * Counts one request of an authenticated client, of its tenant and of the deployment: in all of them or in none, in one round trip where
    * there is one. Before authentication anyone could spend a victim's budget by sending its id.
@@ -78,12 +81,30 @@ export function createAdmission({
   // Until when a bucket that many share has no room: by tenant, and under NUL for the deployment. As long as the configuration is.
   const fullUntil = new Map<string, number>()
 
-  function shut(key: string, tenant: string, limit: LimitName): void {
+  // An error costs more than all else about a refusal, and floods are refused by the thousand.
+  const refusals = new Map<string, Refusal>()
+
+  function shut(key: string, tenant: string, limit: LimitName): Refusal | undefined {
     const until = fullUntil.get(key)
-    if (until === undefined) return
+    if (until === undefined) return undefined
     const waitMilliseconds = until - clock.now()
-    if (waitMilliseconds > 0) throw tooMany(tenant, limit, waitMilliseconds, [])
-    fullUntil.delete(key)
+    if (waitMilliseconds <= 0) {
+      fullUntil.delete(key)
+      return undefined
+    }
+    const known = refusals.get(key)
+    if (known?.retryAfterSeconds !== retryAfterSeconds(waitMilliseconds)) {
+      const refusal = tooMany(tenant, limit, waitMilliseconds, [])
+      refusals.set(key, refusal)
+      return refusal
+    }
+    refused?.(tenant, limit)
+    return known
+  }
+
+  function full(tenant: Tenant): Refusal | undefined {
+    if (fullUntil.size === 0) return undefined
+    return shut('\0', tenant.name, 'total') ?? shut(tenant.name, tenant.name, 'tenant')
   }
 
   function tooMany(
@@ -114,11 +135,19 @@ export function createAdmission({
       const wait = answer.waitMilliseconds
       if (wait > (worst?.wait ?? 0)) worst = { limit: name, wait }
       if (name === 'client' || name === 'subject') told.push({ name, rate, answer })
-      else if (wait > 0) fullUntil.set(name === 'tenant' ? tenant : '\0', clock.now() + wait)
+      else noteFull(name === 'tenant' ? tenant : '\0', rate, answer)
     }
     if (!worst) return told
     const full = told.filter(({ answer }) => answer.waitMilliseconds > 0)
     throw tooMany(tenant, worst.limit, worst.wait, full)
+  }
+
+  /** A bucket that has no room now, or none for the next: until when, the door knows from here. */
+  function noteFull(key: string, rate: Rate, answer: RateAnswer): void {
+    const { waitMilliseconds, remaining, resetMilliseconds } = answer
+    const next = resetMilliseconds - rate.perMilliseconds + rate.perMilliseconds / rate.count
+    const wait = waitMilliseconds > 0 || remaining > 0 ? waitMilliseconds : next
+    if (wait > 0) fullUntil.set(key, clock.now() + wait)
   }
 
   function take<T>(
@@ -134,10 +163,10 @@ export function createAdmission({
   }
 
   return {
+    full,
     door(tenant) {
-      if (fullUntil.size === 0) return
-      shut('\0', tenant.name, 'total')
-      shut(tenant.name, tenant.name, 'tenant')
+      const refusal = full(tenant)
+      if (refusal) throw refusal
     },
     client(tenant, clientId, signal) {
       const { total, perTenant, perClient, perSubject } = tenant.limits

@@ -270,6 +270,14 @@ suite('load gate', () => {
     assert.equal(gate.facts().inFlight, 1)
   })
 
+  test('exchanges that wait for a slow source, as many as may, leave room for introspection', () => {
+    const gate = createLoadGate(still, { mostInFlight: 4 })
+    void gate.enter(tenant('a'), 'exchange')
+    void gate.enter(tenant('a'), 'exchange')
+    assert.ok(gate.refusal(tenant('a'), 'exchange'))
+    assert.equal(gate.refusal(tenant('a'), 'introspect'), undefined)
+  })
+
   test('those who are refused are told different times to come back', () => {
     const gate = createLoadGate(still, { mostInFlight: 0 })
     const waits = Array.from({ length: 8 }, () => gate.refusal(undefined, 'exchange'))

@@ -117,6 +117,13 @@ interface Account {
   inFlight: number
 }
 
+/** Those of one priority. They are counted apart, or exchanges that wait for a slow source would leave no room for introspection. */
+class Lane {
+  readonly queue: FairQueue<Waiting> = createFairQueue()
+  readonly accounts = new Map<string, Account>()
+  inFlight = 0
+}
+
 /**
  * A gate for one event loop.
  *
@@ -138,16 +145,14 @@ const VITAL: Place = { leave: () => undefined }
 class Gate implements LoadGate {
   readonly #deps: LoadGateDeps
   readonly #options: LoadGateOptions
-  readonly #accounts = new Map<string, Account>()
-  readonly #queues: Readonly<Record<Shedding, FairQueue<Waiting>>> = {
-    introspect: createFairQueue(),
-    exchange: createFairQueue(),
+  readonly #lanes: Readonly<Record<Shedding, Lane>> = {
+    introspect: new Lane(),
+    exchange: new Lane(),
   }
   // Made once: an error's stack costs more than all else about a refusal.
   readonly #refusals = RETRY_AFTER_SECONDS.map(overloaded)
   readonly #shed: Record<Priority, number> = { vital: 0, introspect: 0, exchange: 0 }
   #limiter: Limiter
-  #inFlight = 0
   #queued = 0
   /** Introspections that began since the last exchange did. */
   #introspections = 0
@@ -182,12 +187,13 @@ class Gate implements LoadGate {
       throw refusal
     }
     const name = tenant?.name ?? NOBODY
-    if (this.#queued === 0 && this.#started < this.#limiter.limit) return this.#start(name)
+    if (this.#queued === 0 && this.#started < this.#limiter.limit)
+      return this.#start(name, priority)
     return new Promise((resolve, reject) => {
       const since = this.#deps.clock.now()
       this.#startTicking(since)
       this.#queued += 1
-      this.#queues[priority].push(name, { since, tenant: name, priority, resolve, reject })
+      this.#lanes[priority].queue.push(name, { since, tenant: name, priority, resolve, reject })
     })
   }
 
@@ -195,10 +201,10 @@ class Gate implements LoadGate {
     if (priority === 'vital') return undefined
     const name = tenant?.name ?? NOBODY
     // Never more than is still free: one tenant can take half, a second half of the rest, and there is always room for one more (dynamic thresholds).
-    const inFlight = this.#accounts.get(name)?.inFlight ?? 0
-    if (inFlight >= this.#options.mostInFlight - this.#inFlight) return this.#refuse(priority)
+    const { queue, accounts, inFlight } = this.#lanes[priority]
+    const own = accounts.get(name)?.inFlight ?? 0
+    if (own >= this.#options.mostInFlight - inFlight) return this.#refuse(priority)
     if (this.#queued === 0) return undefined
-    const queue = this.#queues[priority]
     const free = this.#options.mostQueued - queue.length
     const most = this.#isStanding ? Math.min(free, this.#limiter.limit * STANDING_TURNS) : free
     if (queue.lengthOf(name) < most) return undefined
@@ -220,16 +226,17 @@ class Gate implements LoadGate {
   // A member that can be handed on alone, as metrics ask for it.
   readonly facts = (): LoadFacts => ({
     limit: Math.round(this.#limiter.limit),
-    inFlight: this.#inFlight,
+    inFlight: this.#lanes.introspect.inFlight + this.#lanes.exchange.inFlight,
     queued: this.#queued,
     shed: { ...this.#shed },
   })
 
-  #start(tenant: string): Place {
-    let account = this.#accounts.get(tenant)
-    if (!account) this.#accounts.set(tenant, (account = { inFlight: 0 }))
+  #start(tenant: string, priority: Shedding): Place {
+    const lane = this.#lanes[priority]
+    let account = lane.accounts.get(tenant)
+    if (!account) lane.accounts.set(tenant, (account = { inFlight: 0 }))
     account.inFlight += 1
-    this.#inFlight += 1
+    lane.inFlight += 1
     this.#started += 1
     this.#openTurn()
     this.#earn(REFUSALS_PER_START)
@@ -237,17 +244,14 @@ class Gate implements LoadGate {
     let isTaken = true
     return {
       leave: () => {
-        if (isTaken) this.#leave(tenant, taken)
+        if (!isTaken) return
         isTaken = false
+        lane.inFlight -= 1
+        taken.inFlight -= 1
+        // So the map is no longer than what is in flight.
+        if (taken.inFlight === 0) lane.accounts.delete(tenant)
       },
     }
-  }
-
-  #leave(tenant: string, account: Account): void {
-    this.#inFlight -= 1
-    account.inFlight -= 1
-    // So the map is no longer than what is in flight.
-    if (account.inFlight === 0) this.#accounts.delete(tenant)
   }
 
   #openTurn(): void {
@@ -263,19 +267,19 @@ class Gate implements LoadGate {
     while (this.#queued > 0 && this.#started < this.#limiter.limit) {
       const priority = this.#nextPriority()
       // In a storm the oldest are those whose callers have given up, or will have when they are answered; before one, they have waited longest.
-      const waiting = priority && this.#queues[priority].next(this.#isStanding)
+      const waiting = priority && this.#lanes[priority].queue.next(this.#isStanding)
       if (!waiting) break
       this.#queued -= 1
       this.#introspections = priority === 'introspect' ? this.#introspections + 1 : 0
-      waiting.resolve(this.#start(waiting.tenant))
+      waiting.resolve(this.#start(waiting.tenant, waiting.priority))
     }
     if (this.#queued > 0) this.#openTurn()
   }
 
   #nextPriority(): Shedding | undefined {
-    const { introspect, exchange } = this.#queues
-    if (introspect.length === 0) return exchange.length > 0 ? 'exchange' : undefined
-    const isTurnOfExchange = exchange.length > 0 && this.#introspections >= EXCHANGE_EVERY - 1
+    const { introspect, exchange } = this.#lanes
+    if (introspect.queue.length === 0) return exchange.queue.length > 0 ? 'exchange' : undefined
+    const isTurnOfExchange = exchange.queue.length > 0 && this.#introspections >= EXCHANGE_EVERY - 1
     return isTurnOfExchange ? 'exchange' : 'introspect'
   }
 
@@ -330,7 +334,7 @@ class Gate implements LoadGate {
     const wanted = this.#isStanding ? STANDING_WAIT_MILLISECONDS : this.#options.queueMilliseconds
     // Whoever came in the last turns had no chance yet.
     const wait = Math.max(wanted, EXPIRING_TURNS * turnMilliseconds)
-    for (const queue of [this.#queues.introspect, this.#queues.exchange]) {
+    for (const { queue } of [this.#lanes.introspect, this.#lanes.exchange]) {
       for (const { priority, reject } of queue.expire(now - wait)) {
         this.#queued -= 1
         this.#stand(now)

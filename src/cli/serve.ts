@@ -4,7 +4,6 @@ import type { openStores as OpenStores, Stores } from '../compose-stores.ts'
 import type { Config } from '../config/config.ts'
 import type { Loaded } from '../config/load.ts'
 import { effectiveTree } from '../config/show.ts'
-import { easeBackgroundThreads } from './background-threads.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { loadOrExplain } from './load-or-explain.ts'
 import { refuseRisks, secureProcess, thisMachine } from './process-safety.ts'
@@ -25,7 +24,6 @@ export function serveCommand(terminal: Terminal): Command {
       refuseRisks(risks, loaded.config.profile, { machine, terminal })
       const deployment = await start(loaded)
       releaseStartupMemory()
-      easeBackgroundThreads()
       const { public: open, admin } = await openPorts(deployment)
       terminal.stderr(
         `rolemint serves ${loaded.config.tenants.size} tenants at ${open}, admin ${admin}\n`,

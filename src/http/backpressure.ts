@@ -98,7 +98,7 @@ export function createBackPressure(deps: BackPressureDeps): BackPressure {
     if (now - loggedAt < LOG_MILLISECONDS) return
     const { limit, inFlight, queued } = load.facts()
     const counts = { refused: unlogged, held: held.length, limit, inFlight, queued }
-    deps.log.warn({ listener: deps.listener, ...counts }, 'requests refused for want of room')
+    deps.log.warn({ listener: deps.listener, ...counts }, 'requests refused before they were read')
     loggedAt = now
     unlogged = 0
   }
@@ -129,7 +129,7 @@ function createWriter({ metrics, listener }: BackPressureDeps): (shed: Shed) => 
     const { accept } = message.headers
     const problem =
       style === 'api' || prefers(accept, 'application/problem+json', 'application/json')
-    const key = `${style} ${problem} ${refusal.retryAfterSeconds} ${issuer}`
+    const key = `${style} ${problem} ${refusal.code} ${refusal.retryAfterSeconds} ${issuer}`
     let template = templates.get(key)
     if (!template) {
       template = makeTemplate(

@@ -63,6 +63,8 @@ export interface ListenerParts<R extends ServedRoute> {
   readonly budget: RequestBudget
   /** Decides whether there is room for what can wait; without one there always is. */
   readonly load?: LoadGate | undefined
+  /** The refusal of a tenant whose exchanges are known to be over their limit. */
+  readonly full?: ((tenant: Tenant) => Refusal | undefined) | undefined
 }
 
 /** A route that can be asked. */
@@ -158,7 +160,8 @@ function createArriving<R extends ServedRoute>(
     const route = canWait.get(`${message.method ?? ''} ${scope.path}`)
     // What does not exist has no claim to be served first.
     const priority = route?.priority ?? (pathFacts(scope.path) ? 'vital' : 'exchange')
-    const refusal = load.refusal(scope.tenant, priority)
+    const full = priority === 'exchange' && scope.tenant ? parts.full?.(scope.tenant) : undefined
+    const refusal = full ?? load.refusal(scope.tenant, priority)
     // A page would not be told why without the headers that let it read the answer: those are added further on, as is the refusal.
     const isPage = message.headers.origin !== undefined && scope.tenant?.corsOrigins.length !== 0
     if (!refusal || isPage) return false

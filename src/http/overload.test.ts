@@ -191,7 +191,7 @@ suite('when there is no room', () => {
     assert.deepEqual(counted[0], ['public', '/introspect', 503])
     assert.equal(edge.log.lines.filter(({ message }) => message === 'request').length, 0)
     const told = edge.log.lines.filter(
-      ({ message }) => message === 'requests refused for want of room',
+      ({ message }) => message === 'requests refused before they were read',
     )
     assert.ok(told.length >= 1 && told.length < 20)
   })

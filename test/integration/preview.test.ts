@@ -72,7 +72,11 @@ function flowsFor(
     mustBeSure: () => undefined,
     ...deciding,
     authenticateClient: async () => ({ client, method: 'client_secret_basic', claims: [] }),
-    admission: { door: () => undefined, client: () => ({ subject: () => undefined, headers: {} }) },
+    admission: {
+      door: () => undefined,
+      full: () => undefined,
+      client: () => ({ subject: () => undefined, headers: {} }),
+    },
     records: createRecords({
       ledger: createMemoryLedger({ clock }),
       clock,

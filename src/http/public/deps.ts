@@ -6,6 +6,7 @@ import type { Introspect } from '../../issued/introspect.ts'
 import type { ServedJwks } from '../../keys/timetable.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/id.ts'
+import type { Refusal } from '../../lib/refusal.ts'
 import type { Log } from '../../observe/log.ts'
 import type { Metrics } from '../../observe/metrics.ts'
 import type { Tenants } from '../../tenant/resolve.ts'
@@ -23,6 +24,8 @@ export interface PublicDeps {
   readonly clock: Clock
   /** Refuses before anything is verified what is known to be refused: a full limit, too many failures of an address. No I/O. @throws {Refusal} */
   readonly door: Door
+  /** The refusal of a tenant, or of all, known to be over the limit; asked before a request is read. No I/O. */
+  readonly full?: (tenant: Tenant) => Refusal | undefined
   /** Decides whether there is room for what can wait; left out: there always is. */
   readonly load?: LoadGate
   /** The JWK Set of the tenant, already rendered; asked at every request, so it answers from memory. */

@@ -44,6 +44,7 @@ export function createPublicServer(deps: PublicDeps, options: PublicOptions): Ht
     trustedProxies: options.trustedProxies ?? [],
     bounds: options.bounds,
     load: deps.load,
+    full: deps.full,
     locate: deps.tenants.resolve,
     issuer: ({ tenant }) => tenant?.issuer ?? '',
     before: (call) => {
