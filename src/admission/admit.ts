@@ -138,8 +138,8 @@ export function createAdmission({
       else noteFull(name === 'tenant' ? tenant : '\0', rate, answer)
     }
     if (!worst) return told
-    const full = told.filter(({ answer }) => answer.waitMilliseconds > 0)
-    throw tooMany(tenant, worst.limit, worst.wait, full)
+    const empty = told.filter(({ answer }) => answer.waitMilliseconds > 0)
+    throw tooMany(tenant, worst.limit, worst.wait, empty)
   }
 
   /** A bucket that has no room now, or none for the next: until when, the door knows from here. */
