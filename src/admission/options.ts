@@ -40,7 +40,7 @@ export const rateLimitsSchema = {
         'More are refused before anything is verified; successes count for nothing. ' +
         'Behind a proxy, list it in `trustedProxies`: its address would stand for everybody.',
       reload: 'hot',
-      default: '30/m',
+      default: '1000/m',
     }),
   ),
   perProcess: Type.Optional(
@@ -83,7 +83,7 @@ export function toRateLimits(
     perSubject: given(config.perSubject),
     perTenant: given(config.perTenant),
     total: given(config.total),
-    failedAuthPerAddress: perTime(config.failedAuthPerAddress ?? '30/m'),
+    failedAuthPerAddress: perTime(config.failedAuthPerAddress ?? '1000/m'),
   }
 }
 

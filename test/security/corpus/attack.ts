@@ -23,7 +23,7 @@ export interface Attack {
   readonly name: string
   /** The token of this forge's kind, spoilt. */
   readonly spoil: (forge: Forge, world: CorpusWorld) => string
-  /** The refusal of a subject or actor token; an assertion is always `client_auth_failed`, an introspected token inactive. */
+  /** The refusal of a subject or actor token; an assertion is `client_auth_failed` unless its keys cannot be fetched, an introspected token inactive. */
   readonly code: RefusalCode
   readonly doors?: readonly Door[]
   /** Doors at which something else is due. */

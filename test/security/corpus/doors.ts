@@ -130,7 +130,9 @@ export function expected(
   const special = attack.at?.[door]
   if (special !== undefined) return special
   if (door === 'introspect') return 'inactive'
-  if (door === 'assertion') return 'client_auth_failed'
+  // That a key set cannot be fetched is none of the client's doing; everything else about an assertion looks alike.
+  if (door === 'assertion')
+    return attack.code === 'idp_keys_unavailable' ? attack.code : 'client_auth_failed'
   if (door !== 'bearer') return attack.code
   if (!/^[\x20-\x7e]*$/.test(token) || token !== token.trim() || token.length > 15_000)
     return undefined
