@@ -34,6 +34,8 @@ export interface ClockProbe {
   exchange(): Promise<boolean>
   /** Brings tokens that must be refused, and shows dead ones. */
   attack(): Promise<void>
+  /** Resolves when a token of ours has expired that was issued here, so that the next attack shows a dead one. */
+  untilDead(): Promise<void>
   /** Exchanges all the time, on two connections. */
   load(): { stop(): Promise<void> }
   tally(): ClockTally
@@ -173,6 +175,10 @@ export function createClockProbe({ url, basic, idpKey }: ClockTarget): ClockProb
       if (token !== undefined)
         mortal.push({ token, deadAt: Number(claimsOf(token)['exp']) + SURELY_DEAD })
       if (mortal.length > MOST_KEPT) mortal.shift()
+    },
+    async untilDead() {
+      const deaths = mortal.map(({ deadAt }) => deadAt)
+      await sleep(Math.max(0, Math.min(...deaths) - trueSeconds()) * 1000 + 100)
     },
     load() {
       const load = { over: false }

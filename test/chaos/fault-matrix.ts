@@ -20,6 +20,8 @@ const LANES: readonly (readonly Dependency[])[] = [
 process.setMaxListeners(0)
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(1))
 
+const LEFT_OPEN_MILLISECONDS = 10_000
+
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
@@ -96,4 +98,9 @@ if (cells === undefined || cells.length === 0) {
   process.stdout.write(`${JSON.stringify(values.json ? { ...report, results } : report)}\n`, () =>
     process.exit(code),
   )
+  // Everything was closed. Should something have been left open all the same (seen on an overloaded machine), it is named, not waited for.
+  setTimeout(() => {
+    console.error(`left open: ${process.getActiveResourcesInfo().join()}`)
+    process.exit()
+  }, LEFT_OPEN_MILLISECONDS).unref()
 }

