@@ -154,8 +154,8 @@ export const proofs: readonly Proof[] = [
     },
   },
   measured(
-    'goodput',
-    'goodput at 2 and 5 times the capacity, as a share of the peak',
+    'goodput-5x',
+    'goodput at five times the capacity, as a share of the peak',
     'run',
     ['goodput-5x'],
     '',
