@@ -223,15 +223,13 @@ export const proofs: readonly Proof[] = [
     run(context) {
       const jumps = context.quick ? 6 : 50
       const command = ['node', 'test/chaos/clock-jumps.ts', '--jumps', String(jumps), '--seed', '7']
-      const names = ['jumps', 'expiredAccepted', 'overlong', 'issued', 'resumeSecondsMax']
-      const [done = 0, expired = 1, overlong = 1, issued = 0, resume = 99] = figures(
-        context,
-        command,
-        names,
-      )
+      const none = ['expiredAccepted', 'futureAccepted', 'overlong', 'ahead', 'deadActive']
+      const wrong = figures(context, command, none)
+      const names = ['jumps', 'issued', 'attacks', 'resumeSecondsMax']
+      const [done = 0, issued = 0, attacks = 0, resume = 99] = figures(context, command, names)
       return {
-        ok: done >= jumps && expired === 0 && overlong === 0 && issued > done,
-        figure: `${expired} expired accepted, ${overlong} over-long in ${done} jumps, ${issued} issued; again after ${resume} s at most`,
+        ok: done >= jumps && wrong.every((count) => count === 0) && issued > done && attacks > done,
+        figure: `${wrong.join(', ')} expired or future ones accepted, over-long, ahead or dead ones active, of ${attacks} attacks in ${done} jumps; ${issued} issued, again after ${resume} s at most`,
       }
     },
   },
