@@ -270,6 +270,24 @@ suite('load gate', () => {
     assert.equal(gate.facts().inFlight, 1)
   })
 
+  test('a few callers who wait for their answers all begin at once, and in a storm no more than may in a turn', () => {
+    const turns: (() => void)[] = []
+    const afterTurn = (work: () => void) => turns.push(work)
+    const gate = createLoadGate({ ...still, afterTurn }, { initial: 8, mostQueued: 4 })
+    const enter = () => gate.enter(tenant('a'), 'exchange')
+    const begun: Place[] = []
+    for (let next = enter(); !(next instanceof Promise); next = enter()) begun.push(next)
+    assert.equal(begun.length, 65)
+
+    void enter()
+    assert.throws(enter, (error) => isRefusal(error, 'overloaded'))
+    for (const place of begun) place.leave()
+    turns.shift()?.()
+    assert.deepEqual([gate.facts().inFlight, gate.facts().queued], [2, 0])
+    while (!(enter() instanceof Promise));
+    assert.equal(gate.facts().inFlight, 8)
+  })
+
   test('exchanges that wait for a slow source, as many as may, leave room for introspection', () => {
     const gate = createLoadGate(still, { mostInFlight: 4 })
     void gate.enter(tenant('a'), 'exchange')

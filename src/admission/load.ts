@@ -16,7 +16,7 @@ export interface Place {
 /** Decides how much is worked on at once. */
 export interface LoadGate {
   /**
-   * A place at once where there is room, else a promise of one: the queue is short, last in first out, and fair among tenants.
+   * A place at once where there is room, else a promise of one: the queue is short and fair among tenants, and its oldest go first but in a storm.
    * @throws {Refusal} `overloaded` with `retryAfterSeconds`, thrown or as the rejection, when there is no room in time.
    */
   enter(tenant: Tenant | undefined, priority: Priority): Place | Promise<Place>
@@ -78,6 +78,8 @@ const TICK_MILLISECONDS = 2
 const CALM_MILLISECONDS = 1000
 /** More who wait are a crowd. A pool of 64 connections that sends on all of them is none: some of its calls are in flight. */
 const CROWD = 48
+/** Outside a storm, with no more than so many waiting or begun, all begin at once: short turns would only make smaller group commits of them. */
+const FEW = 64
 /** A crowd that stayed for so long, or filled the queue, is no burst but a load that is too high, until nobody was refused for as long (CoDel, RFC 8289 §3). */
 const STANDING_MILLISECONDS = 100
 /** Nor is it one that saw fewer ticks, on a machine that is busy with something else. */
@@ -187,8 +189,7 @@ class Gate implements LoadGate {
       throw refusal
     }
     const name = tenant?.name ?? NOBODY
-    if (this.#queued === 0 && this.#started < this.#limiter.limit)
-      return this.#start(name, priority)
+    if (this.#queued === 0 && this.#mayBegin()) return this.#start(name, priority)
     return new Promise((resolve, reject) => {
       const since = this.#deps.clock.now()
       this.#startTicking(since)
@@ -231,6 +232,13 @@ class Gate implements LoadGate {
     shed: { ...this.#shed },
   })
 
+  /** Whether one more may begin in this turn. */
+  #mayBegin(): boolean {
+    if (this.#started < this.#limiter.limit) return true
+    const { introspect, exchange } = this.#lanes
+    return !this.#isStanding && introspect.inFlight + exchange.inFlight + this.#queued <= FEW
+  }
+
   #start(tenant: string, priority: Shedding): Place {
     const lane = this.#lanes[priority]
     let account = lane.accounts.get(tenant)
@@ -264,7 +272,7 @@ class Gate implements LoadGate {
   readonly #endTurn = (): void => {
     this.#isTurnOpen = false
     this.#started = 0
-    while (this.#queued > 0 && this.#started < this.#limiter.limit) {
+    while (this.#queued > 0 && this.#mayBegin()) {
       const priority = this.#nextPriority()
       // In a storm the oldest are those whose callers have given up, or will have when they are answered; before one, they have waited longest.
       const waiting = priority && this.#lanes[priority].queue.next(this.#isStanding)
