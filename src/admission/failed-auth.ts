@@ -14,6 +14,7 @@ import { LRUCache } from 'lru-cache'
 import type { PresentedCredentials } from '../client/credentials.ts'
 import { type Clock, monotonicClock } from '../lib/clock.ts'
 import type { Rate } from '../lib/duration.ts'
+import { networkOf } from '../lib/network.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Tenant } from '../tenant/tenant.ts'
 import { retryAfterSeconds } from './rate-fields.ts'
@@ -126,23 +127,4 @@ function assertedSubject({ assertion }: PresentedCredentials): string | undefine
   } catch {
     return undefined
   }
-}
-
-/**
- * What one attacker can be expected to hold: an IPv4 address, or the /64 that every IPv6 host may choose its address from (RFC 6177).
- * The IPv4 address of a dual-stack socket (`::ffff:192.0.2.1`) is that address.
- */
-export function networkOf(address: string): string {
-  if (!address.includes(':')) return address
-  const plain = address.split('%', 1)[0]?.toLowerCase() ?? ''
-  if (plain.includes('.')) return plain.slice(plain.lastIndexOf(':') + 1)
-  const [head = '', tail] = plain.split('::', 2)
-  const groups = head === '' ? [] : head.split(':')
-  const rest = tail === undefined || tail === '' ? [] : tail.split(':')
-  const zeros = tail === undefined ? 0 : Math.max(0, 8 - groups.length - rest.length)
-  const all = [...groups, ...Array<string>(zeros).fill('0'), ...rest]
-  return `${all
-    .slice(0, 4)
-    .map((group) => group.replace(/^0+(?=.)/, ''))
-    .join(':')}::/64`
 }

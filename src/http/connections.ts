@@ -1,7 +1,7 @@
 /** How many connections there may be, and which of them go when there are too many. */
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
-import { MAPPED, plainAddress } from './forwarded.ts'
+import { networkOf, plainAddress } from '../lib/network.ts'
 import { connectionOf, isOneConnection } from './request-scope.ts'
 
 /** Bounds on the number of connections. */
@@ -78,19 +78,7 @@ function keyOf(socket: Socket, isProxy: (address: string) => boolean): string | 
   const given = socket.remoteAddress
   // It is gone already.
   if (given === undefined) return undefined
-  const [address = ''] = (given.startsWith(MAPPED) ? plainAddress(given) : given).split('%')
-  if (isProxy(address)) return undefined
-  return address.includes(':') ? networkOf(address) : address
-}
-
-/** The /64 of an IPv6 address: whoever has one address of it has them all. */
-function networkOf(address: string): string {
-  const [left = '', right] = address.split('::')
-  const head = left === '' ? [] : left.split(':')
-  const tail = right === undefined || right === '' ? [] : right.split(':')
-  const zeros = right === undefined ? 0 : 8 - head.length - tail.length
-  const groups = [...head, ...Array.from({ length: zeros }, () => '0'), ...tail]
-  return `${groups.slice(0, 4).join(':')}::/64`
+  return isProxy(plainAddress(given.split('%', 1)[0] ?? '')) ? undefined : networkOf(given)
 }
 
 function leastUseful(sockets: ReadonlySet<Socket>): Socket | undefined {

@@ -1,8 +1,6 @@
 /** Who sent a request when proxies stand between us and its sender. */
 import { BlockList, isIP } from 'node:net'
-
-/** How a dual-stack socket begins the name of an IPv4 peer: `::ffff:10.0.0.1`. */
-export const MAPPED = '::ffff:'
+import { plainAddress } from '../lib/network.ts'
 
 /** Says of a plain address whether it is one of the trusted proxies. @throws {TypeError} when one of those is no network. */
 export function createIsProxy(
@@ -11,13 +9,6 @@ export function createIsProxy(
   const trusted = networks(trustedProxies)
   return (address) =>
     address !== undefined && trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
-}
-
-/** An IPv4 address in the guise of IPv6 is the IPv4 address it holds: limits and networks know it by that. */
-export function plainAddress(address: string): string {
-  return address.startsWith(MAPPED) && address.includes('.')
-    ? address.slice(MAPPED.length)
-    : address
 }
 
 const MOST_HOPS = 20

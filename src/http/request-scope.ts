@@ -1,9 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import type { Place } from '../admission/load.ts'
 import { newTraceId, type Random } from '../lib/id.ts'
+import { MAPPED, plainAddress } from '../lib/network.ts'
 import { Refusal } from '../lib/refusal.ts'
 import type { Tenant } from '../tenant/tenant.ts'
-import { createIsProxy, forwardedFor, MAPPED, plainAddress } from './forwarded.ts'
+import { createIsProxy, forwardedFor } from './forwarded.ts'
 import type { AdminRole } from './options.ts'
 
 /** A person who operates rolemint, once authenticated. */

@@ -181,12 +181,12 @@ test('a source that calls without end is told to wait, and its cache is not kept
   const refused = await call('{}')
   assert.equal(refused.statusCode, 429)
   assert.equal(refused.headers['retry-after'], '10')
+  for (let i = 0; i < 60; i += 1) assert.equal((await call('{"users":["ada"]}')).statusCode, 204)
   assert.equal((await call('{"users":["ada"]}')).headers['retry-after'], '1')
-  clock.seconds += 1
+  assert.equal(purged.length, 66)
+  clock.seconds += 10
+  assert.equal((await call('{}')).statusCode, 204)
   assert.equal((await call('{"users":["ada"]}')).statusCode, 204)
-  assert.equal(purged.length, 7)
-  clock.seconds -= 3600
-  assert.equal((await call('{}')).statusCode, 204, 'a clock set back keeps nobody out')
 })
 
 test('a call that other replicas could not be told of is to be sent again', async () => {

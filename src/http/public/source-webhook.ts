@@ -3,6 +3,8 @@ import type { IncomingHttpHeaders } from 'node:http'
 import Type from 'typebox'
 import type { EntitlementLookup } from '../../entitlement/lookup.ts'
 import type { Clock } from '../../lib/clock.ts'
+import type { Rate } from '../../lib/duration.ts'
+import { type Bucket, gcra } from '../../lib/gcra.ts'
 import { Refusal } from '../../lib/refusal.ts'
 import { Secret } from '../../lib/secret.ts'
 import { JSON_TYPE, parseJsonBody } from '../json-body.ts'
@@ -92,7 +94,7 @@ export function sourceWebhookRoute({ entitlements, clock }: SourceWebhookDeps): 
       const isSigned = isSignedBy(key ?? nobodysKey, call.headers, call.body, clock.now())
       if (!source || !key || !isSigned) throw notSigned()
       const users = usersOf(parseJsonBody(call.headers, call.body))
-      mustKeepPace(`${tenant.name}/${source.name}`, users === undefined ? COST_OF_ALL : 1)
+      mustKeepPace(`${tenant.name}/${source.name}`, users === undefined ? CALLS_ABOUT_ALL : CALLS)
       const what = { tenant: tenant.name, source: source.name }
       const purges = users?.map((user) => ({ ...what, user })) ?? [what]
       const done = await Promise.all(purges.map((purge) => entitlements.purge(purge, signal)))
@@ -169,27 +171,21 @@ function usersOf(body: Readonly<Record<string, unknown>>): readonly string[] | u
   })
 }
 
-const BURST_MILLISECONDS = 60_000
-const MILLISECONDS_PER_CALL = 1000
-/** A purge of all makes every user of the source be asked about again: it may come every ten seconds, and six times at once. */
-const COST_OF_ALL = 10
-
 /** One call a second for each source, sixty at once: more would keep its cache empty, and so the source under load. */
-function createPace(clock: Clock): (source: string, cost: number) => void {
-  /** When each source has paid for its calls; as many as are configured. */
-  const paidUp = new Map<string, number>()
-  return (source, cost) => {
-    const now = clock.now()
-    const known = paidUp.get(source) ?? now
-    // Further ahead than it can be, the clock was set back.
-    const from = known > now + BURST_MILLISECONDS ? now : Math.max(known, now)
-    const until = from + cost * MILLISECONDS_PER_CALL
-    const wait = until - now - BURST_MILLISECONDS
-    if (wait > 0) {
-      throw new Refusal('rate_limited', 'The source called too often; send it again later.', {
-        retryAfterSeconds: Math.ceil(wait / 1000),
-      })
-    }
-    paidUp.set(source, until)
+const CALLS: Rate = { count: 60, perMilliseconds: 60_000 }
+/** A purge of all makes every user of the source be asked about again. */
+const CALLS_ABOUT_ALL: Rate = { count: 6, perMilliseconds: 60_000 }
+
+/** Counts the calls of each source; there are as many as are configured. */
+function createPace(clock: Clock): (source: string, rate: Rate) => void {
+  const buckets = new Map<string, Bucket>()
+  return (source, rate) => {
+    const key = `${source} ${rate.count}`
+    const { bucket, waitMilliseconds } = gcra(buckets.get(key), clock.now(), rate)
+    buckets.set(key, bucket)
+    if (waitMilliseconds === 0) return
+    throw new Refusal('rate_limited', 'The source called too often; send it again later.', {
+      retryAfterSeconds: Math.ceil(waitMilliseconds / 1000),
+    })
   }
 }
