@@ -1,8 +1,8 @@
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import { createAdminClient } from './admin-client.ts'
 import { readDevState } from './dev-state.ts'
 import { EXIT } from './exit-codes.ts'
-import { FORMATS, type Format, print } from './output.ts'
+import { type Format, outputOption, print } from './output.ts'
 import { CommandFailure, type Terminal } from './terminal.ts'
 
 interface PreviewOptions {
@@ -34,9 +34,7 @@ export function accessCommand(terminal: Terminal): Command {
     )
     .option('--tenant <name>', 'tenant; beside `up`, the demo tenant')
     .option('--server <url>', 'admin address of the server')
-    .addOption(
-      new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'),
-    )
+    .addOption(outputOption())
     .action(async (options: PreviewOptions) => {
       const tenant = options.tenant ?? readDevState(terminal)?.tenant
       if (tenant === undefined)

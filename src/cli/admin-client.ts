@@ -1,7 +1,9 @@
+import type { Command } from 'commander'
 import type { Secret } from '../lib/secret.ts'
 import { Secret as SecretValue } from '../lib/secret.ts'
 import { DEV_FOLDER, devPaths, readDevState } from './dev-state.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
+import { outputOption } from './output.ts'
 import { CommandFailure, type Terminal } from './terminal.ts'
 
 const DEADLINE_MILLISECONDS = 10_000
@@ -10,6 +12,11 @@ const DEADLINE_MILLISECONDS = 10_000
 export interface AdminClient {
   /** The JSON answer of a path below `/admin/v1`. @throws {CommandFailure} with the exit code for what went wrong. */
   call(method: 'GET' | 'POST', path: string, body?: unknown): Promise<unknown>
+}
+
+/** A command that calls the admin API and prints what it answers: where, and how. */
+export function withAdminOptions(command: Command): Command {
+  return command.option('--server <url>', 'admin address of the server').addOption(outputOption())
 }
 
 /**

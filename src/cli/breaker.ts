@@ -1,9 +1,9 @@
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import Type, { type Static } from 'typebox'
 import Value from 'typebox/value'
-import { createAdminClient } from './admin-client.ts'
+import { createAdminClient, withAdminOptions } from './admin-client.ts'
 import { EXIT } from './exit-codes.ts'
-import { FORMATS, type Format, print } from './output.ts'
+import { type Format, print } from './output.ts'
 import { CommandFailure, type Terminal } from './terminal.ts'
 
 interface BreakerOptions {
@@ -46,7 +46,7 @@ export function breakerCommand(terminal: Terminal): Command {
 }
 
 function list(command: Command, terminal: Terminal): void {
-  withCommon(command.description('List the dependencies with the states of their breakers.'))
+  withAdminOptions(command.description('List the dependencies with the states of their breakers.'))
     .option('--tenant <name>', 'only those of this tenant, and those of all')
     .action(async (options: BreakerOptions & { tenant?: string }) => {
       const query =
@@ -72,7 +72,7 @@ function change(
   action: keyof typeof DONE,
   description: string,
 ): void {
-  withCommon(command.description(description))
+  withAdminOptions(command.description(description))
     // Names have a space, and asking for quotes would only make people forget them.
     .argument('<name...>', 'as listed, e.g. source acme/hr')
     .requiredOption('--reason <text>', 'why; it is recorded')
@@ -104,14 +104,6 @@ function rows(breakers: readonly BreakerFacts[]): readonly (readonly string[])[]
 function nextTry({ state, retry_after_seconds: seconds }: BreakerFacts): string {
   if (state === 'held-open') return 'after reset'
   return seconds === 0 ? '' : `in ${seconds}s`
-}
-
-function withCommon(command: Command): Command {
-  return command
-    .option('--server <url>', 'admin address of the server')
-    .addOption(
-      new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'),
-    )
 }
 
 function notUnderstood(): CommandFailure {

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { machineFiles } from '../config/files.ts'
+import { adminApi, ranCommand } from '../../test/fakes/terminal.ts'
 import { cacheCommand } from './cache.ts'
-import { CommandFailure, type Terminal } from './terminal.ts'
 
 const CACHES = {
   entries: 3,
@@ -16,53 +15,29 @@ const CACHES = {
 
 /** Runs `cache …` against an admin API with one answer. */
 async function run(line: readonly string[], answer: unknown, status = 200) {
-  const said = { out: '', err: '', exit: 0, asked: [] as unknown[] }
-  const terminal: Terminal = {
-    stdout: (text) => void (said.out += text),
-    stderr: (text) => void (said.err += text),
-    env: { ROLEMINT_ADMIN_TOKEN: 'rma_x' },
-    files: machineFiles,
-    exit: (code) => void (said.exit = code),
-    readStdin: () => Promise.resolve(''),
-    readFile() {
-      throw new Error('no such file')
-    },
-    fetch(input, init) {
-      const { pathname, search } = new URL(input instanceof Request ? input.url : input)
-      const body: unknown = typeof init?.body === 'string' ? JSON.parse(init.body) : undefined
-      said.asked.push([init?.method, pathname + search, body])
-      return Promise.resolve(Response.json(answer, { status }))
-    },
-  }
-  try {
-    await cacheCommand(terminal).parseAsync([...line], { from: 'user' })
-  } catch (error) {
-    if (!(error instanceof CommandFailure)) throw error
-    said.exit = error.exit
-    said.err += error.message
-  }
-  return said
+  const { asked, fetch } = adminApi(answer, status)
+  return { ...(await ranCommand(cacheCommand, line, { fetch })), asked }
 }
 
 test('the list shows what is kept of each source', async () => {
-  const { out, err, asked } = await run(['list', '--tenant', 'acme'], CACHES)
-  assert.match(out, /^TENANT +SOURCE +ANSWERS +SIZE\nacme +hr +2 +2 KiB\n$/)
-  assert.match(err, /3 answers in 2 KiB of 4 KiB; 40 look-ups from memory, 5 loads/)
+  const { stdout, stderr, asked } = await run(['list', '--tenant', 'acme'], CACHES)
+  assert.match(stdout, /^TENANT +SOURCE +ANSWERS +SIZE\nacme +hr +2 +2 KiB\n$/)
+  assert.match(stderr, /3 answers in 2 KiB of 4 KiB; 40 look-ups from memory, 5 loads/)
   assert.deepEqual(asked, [['GET', '/admin/v1/caches?tenant=acme', undefined]])
-  assert.deepEqual(JSON.parse((await run(['list', '-o', 'json'], CACHES)).out), CACHES)
+  assert.deepEqual(JSON.parse((await run(['list', '-o', 'json'], CACHES)).stdout), CACHES)
 })
 
 test('a purge asks for what was named, and says when other replicas have to be asked too', async () => {
   const purge = ['purge', '--tenant', 'acme']
   const narrow = [...purge, '--user', 'ada@acme.example', '--source', 'hr']
   const all = await run(narrow, { entries: 1, reached: 'all' })
-  assert.match(all.out, /1 +all replicas/)
-  assert.equal(all.err, '')
+  assert.match(all.stdout, /1 +all replicas/)
+  assert.equal(all.stderr, '')
   assert.deepEqual(all.asked, [
     ['POST', '/admin/v1/caches/purge', { tenant: 'acme', user: 'ada@acme.example', source: 'hr' }],
   ])
   const alone = await run(purge, { entries: 7, reached: 'this' })
-  assert.match(alone.err, /this replica alone/)
+  assert.match(alone.stderr, /this replica alone/)
   assert.deepEqual(alone.asked, [['POST', '/admin/v1/caches/purge', { tenant: 'acme' }]])
 })
 

@@ -1,10 +1,10 @@
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import Type, { type Static } from 'typebox'
 import Value from 'typebox/value'
-import { createAdminClient } from './admin-client.ts'
+import { createAdminClient, withAdminOptions } from './admin-client.ts'
 import { readDevState } from './dev-state.ts'
 import { EXIT } from './exit-codes.ts'
-import { FORMATS, type Format, print } from './output.ts'
+import { type Format, print } from './output.ts'
 import { CommandFailure, type Terminal } from './terminal.ts'
 
 interface CacheOptions {
@@ -41,7 +41,7 @@ export function cacheCommand(terminal: Terminal): Command {
 }
 
 function list(command: Command, terminal: Terminal): void {
-  withCommon(command.description('List the entitlement sources with what is kept of them.'))
+  withAdminOptions(command.description('List the entitlement sources with what is kept of them.'))
     .option('--tenant <name>', 'only the sources of this tenant')
     .action(async (options: CacheOptions) => {
       const query =
@@ -58,7 +58,7 @@ function list(command: Command, terminal: Terminal): void {
 }
 
 function purge(command: Command, terminal: Terminal): void {
-  withCommon(
+  withAdminOptions(
     command.description(
       'Forget roles, so that the sources are asked anew. Tokens that were issued live on.',
     ),
@@ -99,14 +99,6 @@ function rows({ sources }: Static<typeof cachesSchema>): readonly (readonly stri
 
 function kibibytes(bytes: number): string {
   return `${Math.ceil(bytes / 1024)} KiB`
-}
-
-function withCommon(command: Command): Command {
-  return command
-    .option('--server <url>', 'admin address of the server')
-    .addOption(
-      new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'),
-    )
 }
 
 function notUnderstood(): CommandFailure {

@@ -1,7 +1,7 @@
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import { newClientSecret } from '../client/new-secret.ts'
 import { createSystemRandom } from '../lib/id.ts'
-import { FORMATS, type Format } from './output.ts'
+import { type Format, outputOption } from './output.ts'
 import type { Terminal } from './terminal.ts'
 
 /** `rolemint client secret new`: a secret for a client, and the digest for the configuration. */
@@ -13,9 +13,7 @@ export function clientCommand(terminal: Terminal): Command {
   secret
     .command('new')
     .description('Make a secret. It is printed once and kept nowhere.')
-    .addOption(
-      new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'),
-    )
+    .addOption(outputOption())
     .action((options: { output: Format }) => {
       const made = newClientSecret(createSystemRandom())
       if (options.output !== 'table') {

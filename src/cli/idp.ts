@@ -1,11 +1,11 @@
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import { ALGORITHM_NAMES, type Idp, toIdp, toTokenLimits } from '../subject/options.ts'
 import { checkRows, createChecks, exitOf } from './checks.ts'
 import { EXIT } from './exit-codes.ts'
 import { checkKeys } from './idp-checks.ts'
 import { checkToken, type TokenJudge } from './idp-token.ts'
 import { loadOrExplain } from './load-or-explain.ts'
-import { FORMATS, type Format, print } from './output.ts'
+import { type Format, outputOption, print } from './output.ts'
 import { CommandFailure, readSecret, type Terminal } from './terminal.ts'
 
 interface TestOptions {
@@ -29,9 +29,7 @@ export function idpCommand(terminal: Terminal): Command {
     .option('-c, --config <file>', 'configuration file')
     .option('--tenant <name>', 'tenant, where several have an IdP of this name')
     .option('--token [file]', 'also check a token: @file, or standard input when left out')
-    .addOption(
-      new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'),
-    )
+    .addOption(outputOption())
     .action((name: string | undefined, options: TestOptions) => test(terminal, name, options))
   return idp
 }

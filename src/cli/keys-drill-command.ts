@@ -1,12 +1,12 @@
 import { setTimeout } from 'node:timers/promises'
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { monotonicClock } from '../lib/clock.ts'
 import { Secret } from '../lib/secret.ts'
 import { createAdminClient } from './admin-client.ts'
 import { EXIT } from './exit-codes.ts'
 import { type DrillPlan, type DrillReport, runDrill } from './keys-drill.ts'
 import type { DrillClient } from './keys-drill-watch.ts'
-import { FORMATS, type Format, print } from './output.ts'
+import { type Format, outputOption, print } from './output.ts'
 import { CommandFailure, readSecret, type Terminal } from './terminal.ts'
 
 interface DrillOptions {
@@ -61,9 +61,7 @@ export function drillCommand(command: Command, terminal: Terminal): void {
     .option('--reason <text>', 'why; it is recorded', 'drill')
     .option('--within <seconds>', 'exit 5 when something took longer', '5')
     .option('--server <url>', 'admin address of one replica')
-    .addOption(
-      new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'),
-    )
+    .addOption(outputOption())
     .action(async (options: DrillOptions) => {
       mustBeMeant(options)
       const within = Number(options.within)

@@ -1,6 +1,6 @@
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import { systemClock } from '../lib/clock.ts'
-import { type AdminClient, createAdminClient } from './admin-client.ts'
+import { type AdminClient, createAdminClient, withAdminOptions } from './admin-client.ts'
 import { readDevState } from './dev-state.ts'
 import { EXIT } from './exit-codes.ts'
 import { changeKey, confirmation, killKey, killRows, killTalk } from './keys-change.ts'
@@ -17,7 +17,7 @@ import { recounted } from './keys-recount.ts'
 import { processScreen, type Screen } from './keys-screen.ts'
 import { consumerRows, ringRows } from './keys-tables.ts'
 import { drawTimeline, livesOf } from './keys-timeline.ts'
-import { FORMATS, type Format, print } from './output.ts'
+import { type Format, print } from './output.ts'
 import { CommandFailure, type Terminal } from './terminal.ts'
 
 interface KeysOptions {
@@ -169,12 +169,7 @@ function withKid(command: Command): Command {
 }
 
 function withCommon(command: Command): Command {
-  return command
-    .option('--tenant <name>', 'tenant; beside `up`, the demo tenant')
-    .option('--server <url>', 'admin address of the server')
-    .addOption(
-      new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'),
-    )
+  return withAdminOptions(command.option('--tenant <name>', 'tenant; beside `up`, the demo tenant'))
 }
 
 function at(

@@ -1,11 +1,17 @@
+import { Option } from 'commander'
 import { stringify } from 'yaml'
 import type { Terminal } from './terminal.ts'
 
 /** How results are printed. */
-export const FORMATS = ['table', 'json', 'yaml'] as const
+const FORMATS = ['table', 'json', 'yaml'] as const
 
 /** One of the formats. */
 export type Format = (typeof FORMATS)[number]
+
+/** The option by which a command is told how to print. */
+export function outputOption(): Option {
+  return new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table')
+}
 
 /** Prints the same facts for a person or a machine. `rows` is how the table shows them, first row the heads. */
 export function print(

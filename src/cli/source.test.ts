@@ -3,24 +3,17 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { CommanderError } from 'commander'
 import { stringify } from 'yaml'
 import { type DemoEntitlements, startDemoEntitlements } from '../../demo/entitlements.ts'
+import { adminApi, type Ran, ranCommand } from '../../test/fakes/terminal.ts'
 import { createEgress } from '../adapters/http/egress.ts'
 import { createHttpEntitlementSource } from '../adapters/http/entitlement-source.ts'
-import { machineFiles } from '../config/files.ts'
 import { systemClock } from '../lib/clock.ts'
 import { type OpenSource, sourceCommand } from './source.ts'
-import { CommandFailure, type Terminal } from './terminal.ts'
+import { CommandFailure } from './terminal.ts'
 
 const open: OpenSource = (reach, observed) =>
   createHttpEntitlementSource({ egress: createEgress(reach), clock: systemClock, observed })
-
-interface Ran {
-  readonly exit: number
-  readonly stdout: string
-  readonly stderr: string
-}
 
 /** Runs `rolemint source ARGS`. */
 async function run(
@@ -30,42 +23,17 @@ async function run(
     sources = [],
   }: { files?: Record<string, string>; sources?: readonly object[] } = {},
 ): Promise<Ran> {
-  const ran = { exit: 0, stdout: '', stderr: '' }
-  const terminal: Terminal = {
-    stdout: (data) => void (ran.stdout += data),
-    stderr: (talk) => void (ran.stderr += talk),
-    env: { ROLEMINT_ADMIN_TOKEN: 'rma_test' },
-    files: machineFiles,
-    exit: (code) => void (ran.exit = code),
+  const { asked, fetch } = adminApi({ sources })
+  const ran = await ranCommand((terminal) => sourceCommand(terminal, open), args, {
+    fetch,
     readStdin: () => Promise.resolve(files['-'] ?? ''),
     readFile(path) {
       const text = files[path]
       if (text === undefined) throw new CommandFailure(2, `cannot read ${path}`)
       return text
     },
-    fetch: (url) => {
-      assert.match(
-        url instanceof Request ? url.url : url.toString(),
-        /\/admin\/v1\/sources(\?tenant=acme)?$/,
-      )
-      return Promise.resolve(Response.json({ sources }))
-    },
-  }
-  const command = sourceCommand(terminal, open)
-  for (const each of [command, ...command.commands])
-    each.exitOverride().configureOutput({
-      writeErr: (talk) => terminal.stderr(talk),
-      writeOut: (data) => terminal.stdout(data),
-    })
-  try {
-    await command.parseAsync(args, { from: 'user' })
-  } catch (error) {
-    if (error instanceof CommandFailure) {
-      ran.exit = error.exit
-      ran.stderr += error.message
-    } else if (error instanceof CommanderError) ran.exit = 2
-    else throw error
-  }
+  })
+  for (const [, path] of asked) assert.match(path, /^\/admin\/v1\/sources(\?tenant=acme)?$/)
   return ran
 }
 

@@ -1,4 +1,4 @@
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import type { Static } from 'typebox'
 import Value from 'typebox/value'
 import {
@@ -10,11 +10,11 @@ import {
 import { type Source, sourceSchema, toSource } from '../entitlement/options.ts'
 import { monotonicClock } from '../lib/clock.ts'
 import { createSystemRandom } from '../lib/id.ts'
-import { createAdminClient } from './admin-client.ts'
+import { createAdminClient, withAdminOptions } from './admin-client.ts'
 import { DEV_FOLDER, devPaths, readDevState } from './dev-state.ts'
 import { EXIT } from './exit-codes.ts'
 import { loadOrExplain } from './load-or-explain.ts'
-import { FORMATS, type Format, print, printable } from './output.ts'
+import { type Format, outputOption, print, printable } from './output.ts'
 import { CommandFailure, readSecret, type Terminal } from './terminal.ts'
 
 /** Where a check may call. */
@@ -68,7 +68,9 @@ export function sourceCommand(terminal: Terminal, open: OpenSource): Command {
       list(terminal, options, found)
     },
   )
-  withFormat(source.command('test'))
+  source
+    .command('test')
+    .addOption(outputOption())
     .description(
       'Ask a source as a server would, and say what it does not keep of the contract; exit code 5 when something would fail, 6 when nobody answers.',
     )
@@ -99,16 +101,8 @@ export function sourceCommand(terminal: Terminal, open: OpenSource): Command {
   return source
 }
 
-function withFormat(command: Command): Command {
-  return command.addOption(
-    new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'),
-  )
-}
-
 function withServer(command: Command): Command {
-  return withFormat(command)
-    .option('--tenant <name>', 'only those of this tenant')
-    .option('--server <url>', 'admin address of the server')
+  return withAdminOptions(command).option('--tenant <name>', 'only those of this tenant')
 }
 
 interface Chosen {

@@ -1,6 +1,6 @@
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import { createAdminClient } from './admin-client.ts'
-import { FORMATS, type Format, print } from './output.ts'
+import { type Format, outputOption, print } from './output.ts'
 import type { Terminal } from './terminal.ts'
 
 /** `rolemint status`: what a running server says of itself. */
@@ -8,9 +8,7 @@ export function statusCommand(terminal: Terminal): Command {
   return new Command('status')
     .description('Show version, configuration, tenants and signing keys of a running server.')
     .option('--server <url>', 'admin address of the server')
-    .addOption(
-      new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table'),
-    )
+    .addOption(outputOption())
     .action(async (options: { server?: string; output: Format }) => {
       const facts = await createAdminClient(terminal, options).call('GET', '/status')
       const members = facts !== null && typeof facts === 'object' ? Object.entries(facts) : []

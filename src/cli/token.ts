@@ -1,10 +1,10 @@
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose'
 import type { Secret } from '../lib/secret.ts'
 import { createAdminClient } from './admin-client.ts'
 import { DEV_FOLDER, devPaths, readDevState } from './dev-state.ts'
 import { EXIT } from './exit-codes.ts'
-import { FORMATS, type Format, print, printable } from './output.ts'
+import { type Format, outputOption, print, printable } from './output.ts'
 import { CommandFailure, readSecret, type Terminal } from './terminal.ts'
 import { exchangeToken, introspectToken } from './token-requests.ts'
 
@@ -20,9 +20,6 @@ export function tokenCommand(terminal: Terminal): Command {
   introspect(token, terminal)
   return token
 }
-
-const format = () =>
-  new Option('-o, --output <format>', 'how to print').choices(FORMATS).default('table')
 
 function exchange(parent: Command, terminal: Terminal): void {
   parent
@@ -111,7 +108,7 @@ function inspect(parent: Command, terminal: Terminal): void {
     )
     .argument('[token]', 'the token as @file; standard input when left out')
     .option('--issuer <url>', 'issuer whose keys may verify it; beside `up`, the demo issuer')
-    .addOption(format().default('json'))
+    .addOption(outputOption().default('json'))
     .action(async (argument: string | undefined, options: { issuer?: string; output: Format }) => {
       const token = await readSecret(terminal, argument, 'token')
       const { header, payload } = decode(token)
@@ -198,7 +195,7 @@ function why(parent: Command, terminal: Terminal): void {
     .option('--role <role>', 'only what concerns this role')
     .option('--server <url>', 'admin address of the server')
     .option('--tenant <name>', 'tenant; taken from the token when left out')
-    .addOption(format())
+    .addOption(outputOption())
     .action(async (argument: string | undefined, options: WhyOptions) => {
       const { payload } = decode(await readSecret(terminal, argument, 'token'))
       const tenant = options.tenant ?? text(payload['tenant'])
@@ -273,7 +270,7 @@ function introspect(parent: Command, terminal: Terminal): void {
     .option('--server <url>', 'base of the introspection endpoint, the issuer')
     .option('--client <id>', 'client id of the resource server')
     .option('--client-secret <file>', 'the client secret, as @file')
-    .addOption(format().default('json'))
+    .addOption(outputOption().default('json'))
     .action(async (argument: string | undefined, options: PartyOptions & { output: Format }) => {
       const token = await readSecret(terminal, argument, 'token')
       const answer = await introspectToken(terminal, { ...(await party(terminal, options)), token })

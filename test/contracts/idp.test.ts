@@ -8,31 +8,17 @@ import { startDemoIdp } from '../../demo/idp.ts'
 import type { Check } from '../../src/cli/checks.ts'
 import { EXIT } from '../../src/cli/exit-codes.ts'
 import { idpCommand } from '../../src/cli/idp.ts'
-import type { Terminal } from '../../src/cli/terminal.ts'
-import { machineFiles } from '../../src/config/files.ts'
 import { discoveryUrl } from '../../src/subject/key-documents.ts'
 import { type Keycloak, keycloak, startKeycloak } from '../fakes/keycloak.ts'
+import { ranCommand } from '../fakes/terminal.ts'
 import { suiteNeeding } from '../skip.ts'
 
 /** What `idp test --issuer URL --token` says of an IdP. */
 async function checked(issuer: string, token: string) {
-  let printed = ''
-  let exit: number | undefined
-  const terminal: Terminal = {
-    stdout: (text) => void (printed += text),
-    stderr: () => {},
-    env: {},
-    files: machineFiles,
-    exit: (code) => {
-      exit = code
-    },
-    readStdin: () => Promise.resolve(token),
-    readFile: () => assert.fail('no file is read'),
-    fetch,
-  }
-  const command = idpCommand(terminal)
-  await command.parseAsync(['test', '--issuer', issuer, '--token', '-o', 'json'], { from: 'user' })
-  const { checks } = JSON.parse(printed) as { readonly checks: readonly Check[] }
+  const line = ['test', '--issuer', issuer, '--token', '-o', 'json']
+  const readStdin = () => Promise.resolve(token)
+  const { exit, stdout } = await ranCommand(idpCommand, line, { fetch, readStdin })
+  const { checks } = JSON.parse(stdout) as { readonly checks: readonly Check[] }
   return { exit, checks, failed: checks.filter(({ result }) => result === 'fail') }
 }
 
