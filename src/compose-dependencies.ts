@@ -122,7 +122,9 @@ export function composeUpstreams({
     retried: (of: UpstreamOptions) => metrics.upstreamRetry(labels(of)),
     stateChanged(of: UpstreamOptions, state: UpstreamState) {
       metrics.upstreamState(labels(of), STATES[state])
-      log.warn({ tenant: of.tenant, upstream: of.name, state }, 'a breaker changed its state')
+      const tell = { tenant: of.tenant, upstream: of.name, state }
+      if (state === 'closed') log.info(tell, 'a breaker closed: the dependency is asked again')
+      else log.warn(tell, 'a breaker changed its state')
     },
     forgotten: (of: UpstreamOptions) => metrics.upstreamForgotten(labels(of)),
   }
@@ -152,7 +154,10 @@ async function openCache(ground: Ground): Promise<Cache> {
       random,
       upstreams,
       tenants: () => config.tenants.keys(),
-      changed: (up, reason) => log[up ? 'info' : 'warn']({ up, reason }, 'cache'),
+      changed: (connection, up, reason) =>
+        up
+          ? log.info({ connection, reason }, 'the shared cache answers')
+          : log.warn({ connection, reason }, 'the shared cache does not answer'),
     },
     cache,
   )

@@ -17,8 +17,11 @@ export interface OpenValkeyDeps {
   readonly upstreams: Upstreams
   /** All tenants: what may have been purged while nothing was heard. */
   readonly tenants: () => Iterable<string>
-  /** Told when it can be used, and when it no longer can, with a reason that names no address. For the log. */
-  readonly changed: (up: boolean, reason: string) => void
+  /**
+   * Told of either connection when it can be used, and when it no longer can, with a reason that names no address. For the log: without the one limits
+   * are counted alone, without the other the purges of other replicas are not heard until it is back.
+   */
+  readonly changed: (connection: 'commands' | 'purges', up: boolean, reason: string) => void
 }
 
 /** What replicas share through one Valkey. */
@@ -54,8 +57,11 @@ export function openValkey(
 ): OpenedValkey {
   const keys = seal && deriveCacheKeys(seal)
   const upstream: Pick<Upstream, 'call'> = { call: (work) => upstreams.for(CACHE).call(work) }
-  const valkey = createValkey({ upstream, random, changed }, { url })
-  const shared = keys && openAnswers({ valkey, keys, clock, random, tenants }, url)
+  const told = (connection: 'commands' | 'purges') => (up: boolean, reason: string) =>
+    changed(connection, up, reason)
+  const valkey = createValkey({ upstream, random, changed: told('commands') }, { url })
+  const heard = { valkey, clock, random, tenants, changed: told('purges') }
+  const shared = keys && openAnswers({ ...heard, keys }, url)
   return {
     rates: createValkeyRateStore({ valkey, nameKey: keys?.names }),
     answers: shared?.answers,
@@ -69,10 +75,11 @@ function openAnswers(
   deps: Pick<OpenValkeyDeps, 'clock' | 'random' | 'tenants'> & {
     readonly valkey: Valkey
     readonly keys: CacheKeys
+    readonly changed: (up: boolean, reason: string) => void
   },
   url: Secret,
 ) {
   const answers = createValkeySharedAnswers(deps)
-  const listener = listenToValkey({ random: deps.random }, { url }, PURGE_CHANNEL, answers.hearing)
+  const listener = listenToValkey(deps, { url }, PURGE_CHANNEL, answers.hearing)
   return { answers, close: listener.close }
 }
