@@ -107,6 +107,43 @@ async function until<T>(look: () => T | undefined): Promise<T> {
   throw new Error('it never came')
 }
 
+suite('when a tenant is over its limit', () => {
+  const OVER = new Refusal('rate_limited', 'Too many requests came for this tenant.', {
+    retryAfterSeconds: 7,
+  })
+  const exchange = `POST /token HTTP/1.1\r\n${HOST}${FORM}Content-Length: 7\r\n\r\n`
+
+  test('an exchange is refused before its body is there, and what is not limited is served', async () => {
+    const { load, seen } = gate()
+    await using edge = await listening({ load, full: () => OVER })
+    using client = edge.dial()
+    client.say(exchange)
+    const heard = await client.answers(1)
+    assert.match(heard, /^HTTP\/1\.1 429 /)
+    assert.match(heard, /\r\nretry-after: 7\r\n/)
+    assert.match(heard, /"error_code":"rate_limited"/)
+    assert.deepEqual(edge.exchanged, [])
+    assert.equal(seen.entered, 0)
+    client.say(`token=x${JWKS}`)
+    assert.match(await client.answers(2), /HTTP\/1\.1 200 /)
+    client.say(introspect())
+    assert.match(await client.answers(3), /HTTP\/1\.1 200 [^]*HTTP\/1\.1 200 /)
+  })
+
+  test('one that lacks room as well is told of its limit, and an answer made for the one is not given for the other', async () => {
+    const { load } = full()
+    let isOver = true
+    const twin = new Refusal('rate_limited', 'Too many.', { retryAfterSeconds: 3 })
+    await using edge = await listening({ load, full: () => (isOver ? twin : undefined) })
+    using client = edge.dial()
+    client.say(`${exchange}token=x`)
+    assert.match(await client.answers(1), /^HTTP\/1\.1 429 /)
+    isOver = false
+    client.say(`${exchange}token=x`)
+    assert.match(await client.answers(2), /"rate_limited"[^]*HTTP\/1\.1 503 [^]*"overloaded"/)
+  })
+})
+
 suite('when there is no room', () => {
   test('a request is refused before its body is there, and told when to come back', async () => {
     const { load, seen } = full()

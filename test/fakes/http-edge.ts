@@ -5,8 +5,11 @@ import { toRateLimits } from '../../src/admission/options.ts'
 import type { Client, ClientAuth } from '../../src/client/options.ts'
 import type { ExchangeRequest } from '../../src/exchange/request.ts'
 import type { AdminDeps, AdminKeys } from '../../src/http/admin/deps.ts'
+import type { AdminRoute } from '../../src/http/admin/route.ts'
+import { createListener } from '../../src/http/listener.ts'
 import type { AdminRole } from '../../src/http/options.ts'
 import type { PublicDeps, PublicOptions } from '../../src/http/public/deps.ts'
+import { createRequestBudget } from '../../src/http/request-scope.ts'
 import type { RingReport } from '../../src/keys/recorded.ts'
 import type { Ring } from '../../src/keys/ring.ts'
 import { systemClock } from '../../src/lib/clock.ts'
@@ -234,6 +237,30 @@ export function adminDeps(changes: Partial<AdminDeps> = {}) {
     ...changes,
   }
   return { deps, log }
+}
+
+/** A listener with nothing but these admin routes, as an operator meets them who has every role here. */
+export function adminEdge(deps: AdminDeps, routes: readonly AdminRoute[]) {
+  const caller = { by: 'ops@acme', role: 'operator' } as const
+  const app = createListener({
+    ...deps,
+    name: 'admin',
+    routes: routes.map((route) => ({
+      ...route,
+      handle: (call, signal) => route.handle(call, caller, signal),
+    })),
+    tls: undefined,
+    trustedProxies: [],
+    bounds: undefined,
+    locate: ({ path }) => ({ tenant: undefined, path }),
+    issuer: () => '',
+    before: () => undefined,
+    budget: createRequestBudget({ budgetMilliseconds: 10_000, slotMilliseconds: 100 }),
+  })
+  return {
+    get: (url: string) => app.inject({ method: 'GET', url }),
+    post: (url: string, payload: object) => app.inject({ method: 'POST', url, payload }),
+  }
 }
 
 /** A break-glass token that `adminDeps` knows. */

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { decodeJwt } from 'jose'
 import { at, type ConfigTree, EXCHANGE, JWT_TYPE, type Sts, startSts } from '../fakes/sts.ts'
 
@@ -115,6 +116,41 @@ suite('a deployment that asks its entitlement source', () => {
     })
     assert.equal(new Set(jtis).size, 200)
     assert.equal(sts.api.requests.length, 1)
+  })
+
+  test('a caller that goes away ends its own work and nobody else’s: nothing is issued to it, and who waits for the same user is served', async () => {
+    sts.api.behave({ delayMilliseconds: 1000, pageSize: 10 })
+    const who = { sub: 'gone', upn: 'gone@acme.example' }
+    sts.api.users.set(who.upn, ['SAP_ORD_R'])
+    sts.api.forget()
+    const form = {
+      grant_type: EXCHANGE,
+      subject_token_type: JWT_TYPE,
+      subject_token: sts.subjectToken(who),
+    }
+    const leaving = new AbortController()
+    const left = sts.token(form, { signal: leaving.signal })
+    const stayed = sts.token(form)
+    while (sts.api.requests.length === 0) await sleep(5)
+    leaving.abort()
+    await assert.rejects(left)
+    assert.equal((await stayed).status, 200)
+    assert.equal(sts.api.requests.length, 1)
+    const { ledger } = sts.deployment.stores
+    const ofThem = async () =>
+      (await ledger.recent('acme', 50, undefined, AbortSignal.timeout(5000))).filter(
+        ({ upn }) => upn === who.upn,
+      )
+    // Its refusal is recorded behind the answer that nobody waits for.
+    while ((await ofThem()).length < 2) await sleep(5)
+    assert.deepEqual(
+      new Map((await ofThem()).map(({ event, code }) => [event, code])),
+      new Map([
+        ['issued', undefined],
+        ['refused', 'overloaded'],
+      ]),
+    )
+    sts.api.behave({ delayMilliseconds: 0 })
   })
 
   test('never issues for a token that ran out meanwhile, to the millisecond', async () => {

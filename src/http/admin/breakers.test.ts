@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { adminDeps, aTenant, jsonOf, tenantsOf } from '../../../test/fakes/http-edge.ts'
+import { adminDeps, adminEdge, aTenant, jsonOf, tenantsOf } from '../../../test/fakes/http-edge.ts'
 import type { LedgerEntry } from '../../audit/ledger.ts'
 import type { UpstreamOptions } from '../../resilience/upstream.ts'
 import { createUpstreams } from '../../resilience/upstreams.ts'
-import { createListener } from '../listener.ts'
-import { createRequestBudget } from '../request-scope.ts'
 import { type BreakerRouteDeps, breakerRoutes } from './breakers.ts'
 import { type HealthParts, healthRoute } from './health.ts'
 
@@ -51,24 +49,8 @@ function listening(changes: Partial<BreakerRouteDeps> = {}, parts: Partial<Healt
     ...breakerRoutes({ ...deps, upstreams, tenants, ledger, ...changes }),
     healthRoute({ upstreams, health, log }),
   ]
-  const app = createListener({
-    ...deps,
-    name: 'admin',
-    routes: routes.map((route) => ({
-      ...route,
-      handle: (call, signal) => route.handle(call, { by: 'ops@acme', role: 'operator' }, signal),
-    })),
-    tls: undefined,
-    trustedProxies: [],
-    bounds: undefined,
-    locate: ({ path }) => ({ tenant: undefined, path }),
-    issuer: () => '',
-    before: () => undefined,
-    budget: createRequestBudget({ budgetMilliseconds: 10_000, slotMilliseconds: 100 }),
-  })
-  const get = (url: string) => app.inject({ method: 'GET', url })
-  const change = (payload: object) =>
-    app.inject({ method: 'POST', url: '/admin/v1/breakers', payload })
+  const { get, post } = adminEdge(deps, routes)
+  const change = (payload: object) => post('/admin/v1/breakers', payload)
   return { get, change, hr, vault, entries, log, routes }
 }
 

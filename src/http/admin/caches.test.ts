@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { adminDeps, aTenant, jsonOf, tenantsOf } from '../../../test/fakes/http-edge.ts'
+import { adminDeps, adminEdge, aTenant, jsonOf, tenantsOf } from '../../../test/fakes/http-edge.ts'
 import type { Purge } from '../../entitlement/shared-answers.ts'
-import { createListener } from '../listener.ts'
-import { createRequestBudget } from '../request-scope.ts'
 import { cacheRoutes } from './caches.ts'
 
 const FACTS = {
@@ -33,27 +31,12 @@ function listening(shared?: boolean) {
     },
     tenants: tenantsOf(aTenant(), aTenant({ name: 'beta', issuer: 'https://sts.beta.example' })),
   })
-  const app = createListener({
-    ...deps,
-    name: 'admin',
-    routes: routes.map((route) => ({
-      ...route,
-      handle: (call, signal) => route.handle(call, { by: 'ops@acme', role: 'operator' }, signal),
-    })),
-    tls: undefined,
-    trustedProxies: [],
-    bounds: undefined,
-    locate: ({ path }) => ({ tenant: undefined, path }),
-    issuer: () => '',
-    before: () => undefined,
-    budget: createRequestBudget({ budgetMilliseconds: 10_000, slotMilliseconds: 100 }),
-  })
+  const { get, post } = adminEdge(deps, routes)
   return {
     routes,
     purged,
-    get: (url: string) => app.inject({ method: 'GET', url }),
-    purge: (payload: object) =>
-      app.inject({ method: 'POST', url: '/admin/v1/caches/purge', payload }),
+    get,
+    purge: (payload: object) => post('/admin/v1/caches/purge', payload),
   }
 }
 
