@@ -153,3 +153,15 @@ export function numberAt(json: unknown, path: string): number | undefined {
   }
   return typeof at === 'number' && Number.isFinite(at) ? at : undefined
 }
+
+/** The figures of a program's JSON, by name; one that is not there is NaN, which keeps no promise. */
+export function figuresOf(
+  { json }: Pick<ProofContext, 'json'>,
+  command: readonly string[],
+  names: readonly string[],
+): readonly number[] {
+  const answer = json(command, LONGEST_PROGRAM_MILLISECONDS)
+  return names.map((name) => numberAt(answer, name) ?? Number.NaN)
+}
+
+const LONGEST_PROGRAM_MILLISECONDS = 60 * 60_000

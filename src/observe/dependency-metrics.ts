@@ -125,53 +125,43 @@ function watches(
 ): Pick<DependencyMetrics, 'watchLoad' | 'watchCaches' | 'watchClock'> {
   const registers = [registry]
   const names = DEPENDENCY_METRIC_NAMES
+  const gauge = (name: string, help: string, value: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(value())
+      },
+    })
+  const gaugeOfCaches = (name: string, help: string, values: () => readonly [string, number][]) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: ['cache'] as const,
+      registers,
+      collect() {
+        for (const [cache, value] of values()) this.labels({ cache }).set(value)
+      },
+    })
   return {
     watchLoad(read) {
-      const gauge = (name: string, help: string, value: (load: LoadGauges) => number) =>
-        new Gauge({
-          name,
-          help,
-          registers,
-          collect() {
-            this.set(value(read()))
-          },
-        })
-      gauge(names.loadLimit, 'Requests worked on at once at most.', ({ limit }) => limit)
-      gauge(names.loadInFlight, 'Requests being worked on.', ({ inFlight }) => inFlight)
+      gauge(names.loadLimit, 'Requests that may begin in one turn.', () => read().limit)
+      gauge(names.loadInFlight, 'Requests being worked on.', () => read().inFlight)
+      gauge(names.loadQueued, 'Requests that wait for their turn.', () => read().queued)
       registry.registerMetric(shedCounter(read))
-      gauge(names.loadQueued, 'Requests that wait for a place.', ({ queued }) => queued)
     },
     watchClock(read) {
-      const gauge = (name: string, help: string, value: (clock: ClockGauges) => number) =>
-        new Gauge({
-          name,
-          help,
-          registers,
-          collect() {
-            this.set(value(read()))
-          },
-        })
-      gauge(names.clockSure, '0 while the time is in doubt.', ({ isSure }) => (isSure ? 1 : 0))
-      gauge(
-        names.clockAhead,
-        'How far the wall clock is ahead of the time in use.',
-        ({ wallAheadSeconds }) => wallAheadSeconds,
-      )
-      gauge(names.clockSteps, 'Steps of the wall clock since the start.', ({ steps }) => steps)
+      gauge(names.clockSure, '0 while the time is in doubt.', () => (read().isSure ? 1 : 0))
+      const ahead = 'How far the wall clock is ahead of the time in use.'
+      gauge(names.clockAhead, ahead, () => read().wallAheadSeconds)
+      gauge(names.clockSteps, 'Steps of the wall clock since the start.', () => read().steps)
     },
     watchCaches(read) {
-      const gauge = (name: string, help: string, value: (cache: CacheGauges) => number) =>
-        new Gauge({
-          name,
-          help,
-          labelNames: ['cache'] as const,
-          registers,
-          collect() {
-            for (const cache of read()) this.labels({ cache: cache.cache }).set(value(cache))
-          },
-        })
-      gauge(names.cacheEntries, 'Entries of a cache.', ({ entries }) => entries)
-      gauge(names.cacheBytes, 'Rough size of a cache.', ({ bytes }) => bytes)
+      const each = (figure: 'entries' | 'bytes') => () =>
+        read().map((facts): [string, number] => [facts.cache, facts[figure]])
+      gaugeOfCaches(names.cacheEntries, 'Entries of a cache.', each('entries'))
+      gaugeOfCaches(names.cacheBytes, 'Rough size of a cache.', each('bytes'))
     },
   }
 }

@@ -1,5 +1,5 @@
 /** The promises of work order 2 ("Must show"), one proof for each, split where a line promises several things. */
-import { numberAt, type Proof, type ProofContext } from '../../tools/proof.ts'
+import { figuresOf, numberAt, type Proof } from '../../tools/proof.ts'
 
 const MINUTE = 60_000
 
@@ -22,16 +22,6 @@ function byTests(
   return { id: `2.${id}`, what, run: ({ tests }) => tests({ files, atLeast, name }) }
 }
 
-/** The figures of a program's JSON, by name. */
-function figures(
-  { json }: ProofContext,
-  command: readonly string[],
-  names: readonly string[],
-): readonly number[] {
-  const answer = json(command, 60 * MINUTE)
-  return names.map((name) => numberAt(answer, name) ?? Number.NaN)
-}
-
 export const proofs: readonly Proof[] = [
   {
     id: '2.histories',
@@ -39,7 +29,7 @@ export const proofs: readonly Proof[] = [
     run(context) {
       const wanted = context.quick ? 500 : 10_000
       const command = ['node', 'test/simulation/histories.ts', '--histories', String(wanted)]
-      const [histories = 0, breaches = 1, signatures = 0] = figures(context, command, [
+      const [histories = 0, breaches = 1, signatures = 0] = figuresOf(context, command, [
         'histories',
         'breaches',
         'signatures',
@@ -57,12 +47,11 @@ export const proofs: readonly Proof[] = [
     run(context) {
       const wanted = context.quick ? 40 : 1000
       const command = ['node', 'test/chaos/rotation-run.ts', '--rotations', String(wanted)]
-      const [rotations = 0, verifications = 0, failed = 1, kinds = 0] = figures(context, command, [
-        'rotations',
-        'verifications',
-        'failed',
-        'kinds',
-      ])
+      const [rotations = 0, verifications = 0, failed = 1, kinds = 0] = figuresOf(
+        context,
+        command,
+        ['rotations', 'verifications', 'failed', 'kinds'],
+      )
       return {
         ok: rotations >= wanted && verifications > rotations && failed === 0 && kinds >= 5,
         figure: `${failed} failed of ${verifications} verifications by ${kinds} kinds in ${rotations} rotations`,
@@ -74,7 +63,7 @@ export const proofs: readonly Proof[] = [
     what: 'OpenBao killed, stopped, sealed, or answering 403, 429, 500, garbage or nothing under load: no exchange fails, the alarm comes within 30 s, and all is well again without a restart',
     run(context) {
       const command = ['node', 'test/chaos/key-faults.ts', '--seconds', context.quick ? '2' : '30']
-      const [faults = 0, issued = 0, failed = 1, alarm = 99, recovery = 99] = figures(
+      const [faults = 0, issued = 0, failed = 1, alarm = 99, recovery = 99] = figuresOf(
         context,
         command,
         ['faults', 'issued', 'failed', 'slowestAlarmSeconds', 'slowestRecoverySeconds'],

@@ -1,17 +1,7 @@
 /** The promises of work order 3 ("Must show"), one proof for each, split where a line promises several things. */
-import { numberAt, type Proof, type ProofContext } from '../../tools/proof.ts'
+import { figuresOf, numberAt, type Proof, type ProofContext } from '../../tools/proof.ts'
 
 const MINUTE = 60_000
-
-/** The figures of a program's JSON, by name; one that is not there is NaN, which keeps no promise. */
-function figures(
-  { json }: ProofContext,
-  command: readonly string[],
-  names: readonly string[],
-): readonly number[] {
-  const answer = json(command, 60 * MINUTE)
-  return names.map((name) => numberAt(answer, name) ?? Number.NaN)
-}
 
 const quickly = ({ quick }: ProofContext): readonly string[] => (quick ? ['--quick'] : [])
 
@@ -32,7 +22,7 @@ function measured(
     what,
     run(context) {
       const command = ['node', `test/overload/${program}.ts`, '--json', ...quickly(context)]
-      const values = figures(
+      const values = figuresOf(
         context,
         command,
         names.map((name) => `byId.${name}`),
@@ -58,7 +48,7 @@ export const proofs: readonly Proof[] = [
       const page = context.quick ? [] : ['--page', 'docs/promises.md']
       const command = ['node', 'test/chaos/fault-matrix.ts', ...quickly(context), ...page]
       const names = ['cells', 'wanted', 'passed', 'issued', 'slowestHealSeconds']
-      const [cells = 0, wanted = 0, passed = 0, issued = 0, heal = 99] = figures(
+      const [cells = 0, wanted = 0, passed = 0, issued = 0, heal = 99] = figuresOf(
         context,
         command,
         names,
@@ -76,7 +66,7 @@ export const proofs: readonly Proof[] = [
     run(context) {
       const command = ['node', 'test/chaos/entitlement-cuts.ts', ...quickly(context)]
       const names = ['cuts', 'complete', 'stale', 'limited', 'refused', 'partial']
-      const [cuts = 0, complete = 0, stale = 0, limited = 0, refused = 0, partial = 1] = figures(
+      const [cuts = 0, complete = 0, stale = 0, limited = 0, refused = 0, partial = 1] = figuresOf(
         context,
         command,
         names,
@@ -127,7 +117,7 @@ export const proofs: readonly Proof[] = [
     run(context) {
       const command = ['node', 'test/chaos/entitlement-storm.ts']
       const names = ['well.ratio', 'failing.ratio', 'bridged.ratio', 'dead.ratio']
-      const ratios = figures(context, command, names)
+      const ratios = figuresOf(context, command, names)
       return {
         ok: ratios.every((ratio) => ratio <= 1.1) && ratios[0] === 1,
         figure: `${ratios.map((ratio) => ratio.toFixed(3)).join(', ')} (well, 10 % failing, the same bridged by stale answers, dead)`,
@@ -141,7 +131,7 @@ export const proofs: readonly Proof[] = [
       const wanted = context.quick ? 12 : 200
       const command = ['node', 'test/chaos/idp-rotations.ts', '--rotations', String(wanted)]
       const names = ['rotations', 'wrongAccepts', 'refusedGood', 'firstByOneFetch', 'issued']
-      const [rotations = 0, wrong = 1, refused = 1, first = 0, issued = 0] = figures(
+      const [rotations = 0, wrong = 1, refused = 1, first = 0, issued = 0] = figuresOf(
         context,
         command,
         names,
@@ -224,9 +214,9 @@ export const proofs: readonly Proof[] = [
       const jumps = context.quick ? 6 : 50
       const command = ['node', 'test/chaos/clock-jumps.ts', '--jumps', String(jumps), '--seed', '7']
       const none = ['expiredAccepted', 'futureAccepted', 'overlong', 'ahead', 'deadActive']
-      const wrong = figures(context, command, none)
+      const wrong = figuresOf(context, command, none)
       const names = ['jumps', 'issued', 'attacks', 'resumeSecondsMax']
-      const [done = 0, issued = 0, attacks = 0, resume = 99] = figures(context, command, names)
+      const [done = 0, issued = 0, attacks = 0, resume = 99] = figuresOf(context, command, names)
       return {
         ok: done >= jumps && wrong.every((count) => count === 0) && issued > done && attacks > done,
         figure: `${wrong.join(', ')} expired or future ones accepted, over-long, ahead or dead ones active, of ${attacks} attacks in ${done} jumps; ${issued} issued, again after ${resume} s at most`,
