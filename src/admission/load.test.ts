@@ -277,7 +277,7 @@ suite('load gate', () => {
     const enter = () => gate.enter(tenant('a'), 'exchange')
     const begun: Place[] = []
     for (let next = enter(); !(next instanceof Promise); next = enter()) begun.push(next)
-    assert.equal(begun.length, 65)
+    assert.equal(begun.length, 64)
 
     void enter()
     assert.throws(enter, (error) => isRefusal(error, 'overloaded'))
@@ -286,6 +286,16 @@ suite('load gate', () => {
     assert.deepEqual([gate.facts().inFlight, gate.facts().queued], [2, 0])
     while (!(enter() instanceof Promise));
     assert.equal(gate.facts().inFlight, 8)
+  })
+
+  test('beside another tenant no more begin in a turn than may, however few they are', () => {
+    const gate = createLoadGate(still, { initial: 8 })
+    assert.ok(!(gate.enter(tenant('quiet'), 'introspect') instanceof Promise))
+    const places = Array.from({ length: 8 }, () => gate.enter(tenant('loud'), 'exchange'))
+    assert.deepEqual(
+      places.map((place) => place instanceof Promise),
+      [false, false, false, false, false, false, false, true],
+    )
   })
 
   test('exchanges that wait for a slow source, as many as may, leave room for introspection', () => {

@@ -78,7 +78,10 @@ const TICK_MILLISECONDS = 2
 const CALM_MILLISECONDS = 1000
 /** More who wait are a crowd. A pool of 64 connections that sends on all of them is none: some of its calls are in flight. */
 const CROWD = 48
-/** Outside a storm, with no more than so many waiting or begun, all begin at once: short turns would only make smaller group commits of them. */
+/**
+ * Outside a storm so many of one tenant that has the server for itself begin at once: short turns would only make smaller group commits of them. Beside
+ * another tenant they would make it wait.
+ */
 const FEW = 64
 /** A crowd that stayed for so long, or filled the queue, is no burst but a load that is too high, until nobody was refused for as long (CoDel, RFC 8289 §3). */
 const STANDING_MILLISECONDS = 100
@@ -156,6 +159,8 @@ class Gate implements LoadGate {
   readonly #shed: Record<Priority, number> = { vital: 0, introspect: 0, exchange: 0 }
   #limiter: Limiter
   #queued = 0
+  /** Requests of each tenant that wait or have begun. */
+  readonly #atWork = new Map<string, number>()
   /** Introspections that began since the last exchange did. */
   #introspections = 0
   /** When fewer than a crowd waited, and the ticks since. */
@@ -189,6 +194,7 @@ class Gate implements LoadGate {
       throw refusal
     }
     const name = tenant?.name ?? NOBODY
+    this.#atWork.set(name, (this.#atWork.get(name) ?? 0) + 1)
     if (this.#queued === 0 && this.#mayBegin()) return this.#start(name, priority)
     return new Promise((resolve, reject) => {
       const since = this.#deps.clock.now()
@@ -235,8 +241,16 @@ class Gate implements LoadGate {
   /** Whether one more may begin in this turn. */
   #mayBegin(): boolean {
     if (this.#started < this.#limiter.limit) return true
-    const { introspect, exchange } = this.#lanes
-    return !this.#isStanding && introspect.inFlight + exchange.inFlight + this.#queued <= FEW
+    if (this.#isStanding || this.#atWork.size > 1) return false
+    const [atWork = 0] = this.#atWork.values()
+    return atWork <= FEW
+  }
+
+  #takeOff(tenant: string): void {
+    const left = (this.#atWork.get(tenant) ?? 1) - 1
+    // So the map is no longer than what is at work.
+    if (left === 0) this.#atWork.delete(tenant)
+    else this.#atWork.set(tenant, left)
   }
 
   #start(tenant: string, priority: Shedding): Place {
@@ -256,8 +270,8 @@ class Gate implements LoadGate {
         isTaken = false
         lane.inFlight -= 1
         taken.inFlight -= 1
-        // So the map is no longer than what is in flight.
         if (taken.inFlight === 0) lane.accounts.delete(tenant)
+        this.#takeOff(tenant)
       },
     }
   }
@@ -343,8 +357,9 @@ class Gate implements LoadGate {
     // Whoever came in the last turns had no chance yet.
     const wait = Math.max(wanted, EXPIRING_TURNS * turnMilliseconds)
     for (const { queue } of [this.#lanes.introspect, this.#lanes.exchange]) {
-      for (const { priority, reject } of queue.expire(now - wait)) {
+      for (const { tenant, priority, reject } of queue.expire(now - wait)) {
         this.#queued -= 1
+        this.#takeOff(tenant)
         this.#stand(now)
         this.refused()
         reject(this.#refuse(priority))
