@@ -33,7 +33,7 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 3))
 const connections = Number(values.connections)
 
-await report(values, async (surroundings) => {
+await report({ ...values, inMemory: false }, async (surroundings) => {
   const targets =
     values.peer || values.plot ? (['rolemint', 'peer'] as const) : (['rolemint'] as const)
   const measured = { rolemint: [] as Round[], peer: [] as Round[] }

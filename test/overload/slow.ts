@@ -48,7 +48,7 @@ interface Measured extends Comparison {
 }
 
 if (!hasSlowhttptest()) throw new Error('slowhttptest is not installed')
-await report(values, async (surroundings) => {
+await report({ ...values, inMemory: true }, async (surroundings) => {
   const measured = await measure(surroundings)
   return {
     figures: {
