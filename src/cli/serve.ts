@@ -1,14 +1,13 @@
-import { availableParallelism } from 'node:os'
 import { Command } from 'commander'
 import type { Addresses, Deployment } from '../compose.ts'
 import type { openStores as OpenStores, Stores } from '../compose-stores.ts'
 import type { Config } from '../config/config.ts'
 import type { Loaded } from '../config/load.ts'
 import { effectiveTree } from '../config/show.ts'
-import { settleCollector } from './collector.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { loadOrExplain } from './load-or-explain.ts'
 import { refuseRisks, secureProcess, thisMachine } from './process-safety.ts'
+import { releaseStartupMemory } from './startup-memory.ts'
 import { CommandFailure, type Terminal } from './terminal.ts'
 
 /** `rolemint serve -c FILE`: runs a deployment until it is told to stop. */
@@ -24,7 +23,7 @@ export function serveCommand(terminal: Terminal): Command {
       const loaded = loadOrExplain(terminal, options.config, settings(options.set))
       refuseRisks(risks, loaded.config.profile, { machine, terminal })
       const deployment = await start(loaded)
-      settleCollector(availableParallelism())
+      releaseStartupMemory()
       const { public: open, admin } = await openPorts(deployment)
       terminal.stderr(
         `rolemint serves ${loaded.config.tenants.size} tenants at ${open}, admin ${admin}\n`,
