@@ -36,8 +36,8 @@ export interface BackPressure {
 }
 
 const RELEASE_MILLISECONDS = 20
-/** Nobody is kept waiting for a no for longer. */
-const LONGEST_HOLD_MILLISECONDS = 400
+/** Nobody is kept waiting for a no for longer: less than any `Retry-After`, and than clients commonly wait. */
+const LONGEST_HOLD_MILLISECONDS = 800
 /** Beyond these a connection is closed without a word: its state is memory. */
 const MOST_HELD = 4096
 const LOG_MILLISECONDS = 1000
