@@ -108,9 +108,9 @@ async function measure(
     return compare(
       Array.from({ length: pairs }, (_, index): Pair => {
         const [, before, , after] = results.slice(index * 4, index * 4 + 4)
-        const [ordinary, attacked] = [before?.streams[0], after?.streams[0]]
-        if (!ordinary || !attacked) throw new Error('a phase was not run')
-        return { ordinary, attacked }
+        const fates = { ordinary: before?.streams[0], attacked: after?.streams[0] }
+        if (!fates.ordinary || !fates.attacked) throw new Error('a phase was not run')
+        return { ordinary: fates.ordinary, attacked: fates.attacked }
       }),
     )
   } finally {
