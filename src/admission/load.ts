@@ -111,21 +111,22 @@ const RETRY_AFTER_SECONDS = [1, 2, 3, 4] as const
 type Shedding = Exclude<Priority, 'vital'>
 
 interface Waiting extends Waiter {
-  readonly tenant: string
+  readonly account: Account
   readonly priority: Shedding
   readonly resolve: (place: Place) => void
   readonly reject: (refusal: Refusal) => void
 }
 
-/** What a tenant holds. */
-interface Account {
-  inFlight: number
+/** What a tenant has at work. Requests in flight are counted by priority. */
+interface Account extends Record<Shedding, number> {
+  readonly tenant: string
+  /** For their turn. */
+  waiting: number
 }
 
 /** Those of one priority. They are counted apart, or exchanges that wait for a slow source would leave no room for introspection. */
 class Lane {
   readonly queue: FairQueue<Waiting> = createFairQueue()
-  readonly accounts = new Map<string, Account>()
   inFlight = 0
 }
 
@@ -159,8 +160,8 @@ class Gate implements LoadGate {
   readonly #shed: Record<Priority, number> = { vital: 0, introspect: 0, exchange: 0 }
   #limiter: Limiter
   #queued = 0
-  /** Requests of each tenant that wait or have begun. */
-  readonly #atWork = new Map<string, number>()
+  /** Of the tenants that have anything at work, and of no others. */
+  readonly #accounts = new Map<string, Account>()
   /** Introspections that began since the last exchange did. */
   #introspections = 0
   /** When fewer than a crowd waited, and the ticks since. */
@@ -193,14 +194,20 @@ class Gate implements LoadGate {
       this.refused()
       throw refusal
     }
-    const name = tenant?.name ?? NOBODY
-    this.#atWork.set(name, (this.#atWork.get(name) ?? 0) + 1)
-    if (this.#queued === 0 && this.#mayBegin()) return this.#start(name, priority)
+    const account = this.#accountOf(tenant?.name ?? NOBODY)
+    account.waiting += 1
+    if (this.#queued === 0 && this.#mayBegin()) return this.#start(account, priority)
     return new Promise((resolve, reject) => {
       const since = this.#deps.clock.now()
       this.#startTicking(since)
       this.#queued += 1
-      this.#lanes[priority].queue.push(name, { since, tenant: name, priority, resolve, reject })
+      this.#lanes[priority].queue.push(account.tenant, {
+        since,
+        account,
+        priority,
+        resolve,
+        reject,
+      })
     })
   }
 
@@ -208,8 +215,8 @@ class Gate implements LoadGate {
     if (priority === 'vital') return undefined
     const name = tenant?.name ?? NOBODY
     // Never more than is still free: one tenant can take half, a second half of the rest, and there is always room for one more (dynamic thresholds).
-    const { queue, accounts, inFlight } = this.#lanes[priority]
-    const own = accounts.get(name)?.inFlight ?? 0
+    const { queue, inFlight } = this.#lanes[priority]
+    const own = this.#accounts.get(name)?.[priority] ?? 0
     if (own >= this.#options.mostInFlight - inFlight) return this.#refuse(priority)
     if (this.#queued === 0) return undefined
     const free = this.#options.mostQueued - queue.length
@@ -241,37 +248,41 @@ class Gate implements LoadGate {
   /** Whether one more may begin in this turn. */
   #mayBegin(): boolean {
     if (this.#started < this.#limiter.limit) return true
-    if (this.#isStanding || this.#atWork.size > 1) return false
-    const [atWork = 0] = this.#atWork.values()
-    return atWork <= FEW
+    if (this.#isStanding || this.#accounts.size > 1) return false
+    const { introspect, exchange } = this.#lanes
+    const [sole] = this.#accounts.values()
+    return introspect.inFlight + exchange.inFlight + (sole?.waiting ?? 0) <= FEW
   }
 
-  #takeOff(tenant: string): void {
-    const left = (this.#atWork.get(tenant) ?? 1) - 1
-    // So the map is no longer than what is at work.
-    if (left === 0) this.#atWork.delete(tenant)
-    else this.#atWork.set(tenant, left)
+  #accountOf(tenant: string): Account {
+    let account = this.#accounts.get(tenant)
+    if (!account) {
+      account = { tenant, introspect: 0, exchange: 0, waiting: 0 }
+      this.#accounts.set(tenant, account)
+    }
+    return account
   }
 
-  #start(tenant: string, priority: Shedding): Place {
+  #closeIfEmpty({ tenant, introspect, exchange, waiting }: Account): void {
+    if (introspect + exchange + waiting === 0) this.#accounts.delete(tenant)
+  }
+
+  #start(account: Account, priority: Shedding): Place {
     const lane = this.#lanes[priority]
-    let account = lane.accounts.get(tenant)
-    if (!account) lane.accounts.set(tenant, (account = { inFlight: 0 }))
-    account.inFlight += 1
+    account.waiting -= 1
+    account[priority] += 1
     lane.inFlight += 1
     this.#started += 1
     this.#openTurn()
     this.#earn(REFUSALS_PER_START)
-    const taken = account
     let isTaken = true
     return {
       leave: () => {
         if (!isTaken) return
         isTaken = false
         lane.inFlight -= 1
-        taken.inFlight -= 1
-        if (taken.inFlight === 0) lane.accounts.delete(tenant)
-        this.#takeOff(tenant)
+        account[priority] -= 1
+        this.#closeIfEmpty(account)
       },
     }
   }
@@ -293,7 +304,7 @@ class Gate implements LoadGate {
       if (!waiting) break
       this.#queued -= 1
       this.#introspections = priority === 'introspect' ? this.#introspections + 1 : 0
-      waiting.resolve(this.#start(waiting.tenant, waiting.priority))
+      waiting.resolve(this.#start(waiting.account, waiting.priority))
     }
     if (this.#queued > 0) this.#openTurn()
   }
@@ -357,9 +368,10 @@ class Gate implements LoadGate {
     // Whoever came in the last turns had no chance yet.
     const wait = Math.max(wanted, EXPIRING_TURNS * turnMilliseconds)
     for (const { queue } of [this.#lanes.introspect, this.#lanes.exchange]) {
-      for (const { tenant, priority, reject } of queue.expire(now - wait)) {
+      for (const { account, priority, reject } of queue.expire(now - wait)) {
         this.#queued -= 1
-        this.#takeOff(tenant)
+        account.waiting -= 1
+        this.#closeIfEmpty(account)
         this.#stand(now)
         this.refused()
         reject(this.#refuse(priority))

@@ -1,8 +1,8 @@
 import { Command } from 'commander'
-import { createAdminClient } from './admin-client.ts'
+import { createAdminClient, withAdminOptions } from './admin-client.ts'
 import { readDevState } from './dev-state.ts'
 import { EXIT } from './exit-codes.ts'
-import { type Format, outputOption, print } from './output.ts'
+import { type Format, print } from './output.ts'
 import { CommandFailure, type Terminal } from './terminal.ts'
 
 interface PreviewOptions {
@@ -18,8 +18,7 @@ interface PreviewOptions {
 /** `rolemint access preview`: what a user would get, decided as an exchange would, without issuing. */
 export function accessCommand(terminal: Terminal): Command {
   const access = new Command('access').description('Ask what somebody would get.')
-  access
-    .command('preview')
+  withAdminOptions(access.command('preview'))
     .description(
       'Decide for a user and a client without issuing a token; exit code 5 when it would be refused.',
     )
@@ -33,8 +32,6 @@ export function accessCommand(terminal: Terminal): Command {
       [],
     )
     .option('--tenant <name>', 'tenant; beside `up`, the demo tenant')
-    .option('--server <url>', 'admin address of the server')
-    .addOption(outputOption())
     .action(async (options: PreviewOptions) => {
       const tenant = options.tenant ?? readDevState(terminal)?.tenant
       if (tenant === undefined)

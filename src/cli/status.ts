@@ -1,14 +1,12 @@
 import { Command } from 'commander'
-import { createAdminClient } from './admin-client.ts'
-import { type Format, outputOption, print } from './output.ts'
+import { createAdminClient, withAdminOptions } from './admin-client.ts'
+import { type Format, print } from './output.ts'
 import type { Terminal } from './terminal.ts'
 
 /** `rolemint status`: what a running server says of itself. */
 export function statusCommand(terminal: Terminal): Command {
-  return new Command('status')
+  return withAdminOptions(new Command('status'))
     .description('Show version, configuration, tenants and signing keys of a running server.')
-    .option('--server <url>', 'admin address of the server')
-    .addOption(outputOption())
     .action(async (options: { server?: string; output: Format }) => {
       const facts = await createAdminClient(terminal, options).call('GET', '/status')
       const members = facts !== null && typeof facts === 'object' ? Object.entries(facts) : []

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose'
 import type { Secret } from '../lib/secret.ts'
-import { createAdminClient } from './admin-client.ts'
+import { createAdminClient, withAdminOptions } from './admin-client.ts'
 import { DEV_FOLDER, devPaths, readDevState } from './dev-state.ts'
 import { EXIT } from './exit-codes.ts'
 import { type Format, outputOption, print, printable } from './output.ts'
@@ -188,14 +188,11 @@ function verify(parent: Command, terminal: Terminal): void {
 }
 
 function why(parent: Command, terminal: Terminal): void {
-  parent
-    .command('why')
+  withAdminOptions(parent.command('why'))
     .description('Show how the decision behind an issued token was made, rule by rule.')
     .argument('[token]', 'the token as @file; standard input when left out')
     .option('--role <role>', 'only what concerns this role')
-    .option('--server <url>', 'admin address of the server')
     .option('--tenant <name>', 'tenant; taken from the token when left out')
-    .addOption(outputOption())
     .action(async (argument: string | undefined, options: WhyOptions) => {
       const { payload } = decode(await readSecret(terminal, argument, 'token'))
       const tenant = options.tenant ?? text(payload['tenant'])

@@ -59,7 +59,7 @@ export function createBackPressure(deps: BackPressureDeps): BackPressure {
   const held: (Shed & { readonly heldSince: number })[] = []
   let timer: NodeJS.Timeout | undefined
   let loggedAt = Number.NEGATIVE_INFINITY
-  let unlogged = 0
+  const unlogged = new Map<string, number>()
 
   function answer(shed: Shed): void {
     if (shed.response.destroyed) return
@@ -92,20 +92,22 @@ export function createBackPressure(deps: BackPressureDeps): BackPressure {
     timer ??= setTimeout(release, RELEASE_MILLISECONDS).unref()
   }
 
-  function note(): void {
-    unlogged += 1
+  function note({ code }: Refusal): void {
+    unlogged.set(code, (unlogged.get(code) ?? 0) + 1)
     const now = performance.now()
     if (now - loggedAt < LOG_MILLISECONDS) return
     const { limit, inFlight, queued } = load.facts()
-    const counts = { refused: unlogged, held: held.length, limit, inFlight, queued }
+    // By code: a server that lacks room and a tenant over its limit want different hands.
+    const refused = Object.fromEntries(unlogged)
+    const counts = { refused, held: held.length, limit, inFlight, queued }
     deps.log.warn({ listener: deps.listener, ...counts }, 'requests refused before they were read')
     loggedAt = now
-    unlogged = 0
+    unlogged.clear()
   }
 
   return {
     refuse(shed) {
-      note()
+      note(shed.refusal)
       if (load.overwhelmed) hold(shed)
       else answer(shed)
     },

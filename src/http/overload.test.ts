@@ -231,6 +231,7 @@ suite('when there is no room', () => {
       ({ message }) => message === 'requests refused before they were read',
     )
     assert.ok(told.length >= 1 && told.length < 20)
+    assert.deepEqual(told[0]?.['refused'], { overloaded: 1 })
   })
 })
 

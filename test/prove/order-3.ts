@@ -193,7 +193,7 @@ export const proofs: readonly Proof[] = [
   ),
   measured(
     'fairness',
-    'p99 of a quiet tenant while another is at ten times its limit, over its value without',
+    'p99 of a quiet tenant while another has been at ten times its limit for a second, over its value without',
     'fairness',
     ['fairness-limited'],
     '×',
