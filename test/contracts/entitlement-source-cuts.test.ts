@@ -1,17 +1,17 @@
 /** What a look-up of three pages comes to when the wire is cut, changed or crumbled at any byte: everything, or a failure. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { sourceOf } from '../../../test/fakes/entitlement-source.ts'
+import { createEgress } from '../../src/adapters/http/egress.ts'
+import { createHttpEntitlementSource } from '../../src/adapters/http/entitlement-source.ts'
+import type { Source } from '../../src/entitlement/options.ts'
+import { type SourceAnswer, SourceFailure } from '../../src/entitlement/source.ts'
+import { systemClock } from '../../src/lib/clock.ts'
+import { sourceOf } from '../fakes/entitlement-source.ts'
 import {
   type EntitlementWire,
   startEntitlementWire,
   type WirePlan,
-} from '../../../test/fakes/entitlement-wire.ts'
-import type { Source } from '../../entitlement/options.ts'
-import { type SourceAnswer, SourceFailure } from '../../entitlement/source.ts'
-import { systemClock } from '../../lib/clock.ts'
-import { createEgress } from './egress.ts'
-import { createHttpEntitlementSource } from './entitlement-source.ts'
+} from '../fakes/entitlement-wire.ts'
 
 const ROLES = ['orders.read', 'orders.write', 'hr.read', 'hr.write', 'admin']
 const complete = { known: true, roles: ROLES } as const

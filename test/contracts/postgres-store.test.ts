@@ -5,19 +5,19 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import pg from 'pg'
-import { issued, once as onceOnly } from '../../../test/contracts/ledger.ts'
-import { ledgerFollowsModel } from '../../../test/contracts/ledger-model.ts'
-import { type Postgres, startPostgres } from '../../../test/fakes/postgres.ts'
-import { postgres as postgresPart, suiteNeeding } from '../../../test/skip.ts'
-import type { Ledger } from '../../audit/ledger.ts'
-import { systemClock } from '../../lib/clock.ts'
-import { createSystemRandom } from '../../lib/id.ts'
-import { Secret } from '../../lib/secret.ts'
 import {
   createPostgresStore,
   type PostgresStoreDeps,
   type PostgresStoreOptions,
-} from './postgres-store.ts'
+} from '../../src/adapters/sql/postgres-store.ts'
+import type { Ledger } from '../../src/audit/ledger.ts'
+import { systemClock } from '../../src/lib/clock.ts'
+import { createSystemRandom } from '../../src/lib/id.ts'
+import { Secret } from '../../src/lib/secret.ts'
+import { issued, once as onceOnly } from '../contracts/ledger.ts'
+import { ledgerFollowsModel } from '../contracts/ledger-model.ts'
+import { type Postgres, startPostgres } from '../fakes/postgres.ts'
+import { postgres as postgresPart, suiteNeeding } from '../skip.ts'
 
 const soon = () => AbortSignal.timeout(20_000)
 
