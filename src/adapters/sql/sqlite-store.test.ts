@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { createHash, randomBytes } from 'node:crypto'
-import { once } from 'node:events'
+import { spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,7 +8,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
-import { issued, once as onceOnly } from '../../../test/contracts/ledger.ts'
+import { issued } from '../../../test/contracts/ledger.ts'
 import { ledgerFollowsModel } from '../../../test/contracts/ledger-model.ts'
 import { type Part, suiteNeeding } from '../../../test/skip.ts'
 import { systemClock } from '../../lib/clock.ts'
@@ -343,109 +342,5 @@ suiteNeeding('a full disk', smallDisk, (withSmallDisk) => {
       }
       await again.close()
     })
-  })
-})
-
-const APPENDER = `
-  const [store, clock, random, path] = process.argv.slice(-4)
-  const { createSqliteStore } = await import(store)
-  const { systemClock } = await import(clock)
-  const { createSystemRandom } = await import(random)
-  const { createHash, randomBytes } = await import('node:crypto')
-  const { writeSync } = await import('node:fs')
-  const { setTimeout } = await import('node:timers/promises')
-  // On a slow disk one process may find the file busy for longer than it waits. It is refused then, which is no loss: try again.
-  const insist = async (work) => {
-    for (;;) {
-      try {
-        return await work()
-      } catch (error) {
-        writeSync(2, error.message + '\\n')
-        await setTimeout(20)
-      }
-    }
-  }
-  const { ledger } = await insist(() => createSqliteStore({ clock: systemClock, random: createSystemRandom() }, { path }))
-  const loop = async () => {
-    for (;;) await insist(async () => {
-      const id = randomBytes(20).toString('base64url')
-      const digest = createHash('sha256').update(id).digest()
-      const claims = [{ kind: 'once', scope: 'assertion', tenant: 'acme', key: id, expiresAt: 9e15 }]
-      await ledger.append({ id, event: 'issued', tenant: 'acme', at: 1, digest, details: {} }, claims, AbortSignal.timeout(9000))
-      writeSync(1, id + '\\n')
-    })
-  }
-  await Promise.all(Array.from({ length: 8 }, loop))
-`
-
-function startAppender(path: string): ChildProcess {
-  const modules = ['./sqlite-store.ts', '../../lib/clock.ts', '../../lib/id.ts'].map(
-    (module) => new URL(module, import.meta.url).href,
-  )
-  return spawn(
-    process.execPath,
-    ['--input-type=module', '--eval', APPENDER, '--', ...modules, path],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
-  )
-}
-
-const FIRST_ENTRY_MILLISECONDS = 40_000
-
-/** Lets two processes append to one file and kills both; returns what they had been told is durable. */
-async function appendAndKill(path: string, milliseconds: number): Promise<readonly string[]> {
-  const children = [startAppender(path), startAppender(path)]
-  const said = await Promise.all(
-    children.map(async (child) => {
-      let text = ''
-      let complaint = ''
-      child.stderr?.on('data', (chunk: Buffer) => {
-        complaint += chunk.toString()
-      })
-      const ended = once(child, 'close')
-      try {
-        await new Promise<void>((resolve, reject) => {
-          child.stdout?.on('data', (chunk: Buffer) => {
-            text += chunk.toString()
-            resolve()
-          })
-          child.once('close', () => reject(new Error(`The appender ended by itself: ${complaint}`)))
-          AbortSignal.timeout(FIRST_ENTRY_MILLISECONDS).addEventListener('abort', () => {
-            reject(new Error(`The appender wrote nothing: ${complaint}`))
-          })
-        })
-        await setTimeout(milliseconds)
-      } finally {
-        child.kill('SIGKILL')
-        await ended
-      }
-      return text.split('\n').slice(0, -1)
-    }),
-  )
-  return said.flat()
-}
-
-test('killed 20 times while two processes append, no acknowledged entry or claim is missing', {
-  timeout: 240_000,
-}, async () => {
-  await withFolder(async (folder) => {
-    const path = join(folder, 'state.db')
-    const acknowledged: string[] = []
-    for (let round = 0; round < 10; round += 1) {
-      acknowledged.push(...(await appendAndKill(path, round * 5))) // another moment each time
-    }
-    assert.ok(acknowledged.length >= 20)
-    const store = await open({ path })
-    for (const id of acknowledged) {
-      const digest = createHash('sha256').update(id).digest()
-      assert.ok(await store.ledger.holds('acme', digest, soon()), id)
-    }
-    const replays = await Promise.all(
-      acknowledged.map((id) => store.ledger.append(undefined, [onceOnly(id)], soon())),
-    )
-    assert.ok(replays.every(({ recorded }) => !recorded))
-    await store.close()
-    const db = new DatabaseSync(path)
-    assert.deepEqual({ ...db.prepare('pragma integrity_check').get() }, { integrity_check: 'ok' })
-    db.close()
   })
 })
