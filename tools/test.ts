@@ -12,7 +12,7 @@ import type { TallyLine } from './tally-reporter.ts'
 
 const MINUTE = 60_000
 
-/** Unit tests share one process, so they come first: they answer in seconds. */
+/** Unit tests share one process, so they come first: they answer within a minute. */
 const PHASES: readonly {
   readonly name: string
   readonly globs: readonly string[]
