@@ -45,13 +45,17 @@ export function suiteNeeding<T>(name: string, part: Part<T>, body: (found: T) =>
   })
 }
 
-/** A Python that can import PyJWT and cryptography; `ROLEMINT_TEST_PYTHON` names another than `python3`. */
+/** Asks for what is used: PyJWT before 2.7, which Debian 12 has, cannot give up on a key set. */
+const PYJWT_PROBE =
+  "import jwt, cryptography; jwt.PyJWKClient('https://unasked.example', timeout=1); print(jwt.__version__)"
+
+/** A Python with PyJWT from 2.7 on and cryptography; `ROLEMINT_TEST_PYTHON` names another than `python3`. */
 export const pythonWithPyJwt: Part<string> = {
-  name: 'Python with PyJWT and cryptography',
-  mend: 'Make a virtual environment, pip install PyJWT cryptography there, and set ROLEMINT_TEST_PYTHON to its python.',
+  name: 'Python with PyJWT 2.7 and cryptography',
+  mend: 'Make a virtual environment, pip install PyJWT==2.15.1 cryptography there, and set ROLEMINT_TEST_PYTHON to its python.',
   find() {
     const python = process.env['ROLEMINT_TEST_PYTHON'] ?? 'python3'
-    const asked = spawnSync(python, ['-c', 'import jwt, cryptography; print(jwt.__version__)'], {
+    const asked = spawnSync(python, ['-c', PYJWT_PROBE], {
       encoding: 'utf8',
       timeout: 20_000,
     })
